@@ -1,0 +1,1 @@
+"""arenad: the daemons behind auth.sock and desk.sock. Installed as `arenad`, private to the package of that name."""

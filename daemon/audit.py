@@ -1,0 +1,77 @@
+"""The audit: one row for each thing that changed what a person can do, in the transaction that changed it.
+
+Each row's hash covers its values and the hash before it, so that a row cannot be changed or taken out unseen.
+"""
+
+import enum
+import hashlib
+import json
+import secrets
+
+import sqlalchemy as sa
+from attrs import asdict, frozen
+
+from .store.schema import audit
+
+_REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: read over a telephone without mix-ups
+_REF_LENGTH = 8  # 40 bits: not to be guessed
+
+
+class Reason(enum.StrEnum):
+    """Why an attempt ended as it did."""
+
+    RIGHT = "right"
+    FIRST_CODE = "first-code"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown-name"
+    NO_TOKEN = "no-token"
+    DISABLED = "disabled"
+    WRONG_CODE = "wrong-code"
+    WRONG_PIN = "wrong-pin"
+    WRONG_BOTH = "wrong-pin-and-code"
+    NO_PIN_YET = "no-pin-yet"
+    LAPSED = "new-pin-lapsed"
+    USED = "used-code"
+    USED_AGAIN = "used-code-again"
+    DRIFTED = "drifted"
+    WAITING = "waiting"
+    CLOSED = "closed"
+    GAVE_UP = "gave-up"
+
+
+@frozen
+class Event:
+    """One row of the audit, but for its time and its hash."""
+
+    event: str
+    holder: str = ""
+    serial: str = ""
+    outcome: str = "done"
+    reason: str = ""
+    detail: str = ""
+    actor: str = ""
+    service: str = ""
+    address: str = ""
+    ref: str | None = None
+
+
+def new_ref() -> str:
+    """A reference that carries nothing and cannot be guessed."""
+    return "".join(secrets.choice(_REF_ALPHABET) for _ in range(_REF_LENGTH))
+
+
+def chain(previous: bytes, values: dict[str, str | int | None]) -> bytes:
+    """The hash of a row: SHA-256 over the hash before it and the row's values as sorted JSON."""
+    return hashlib.sha256(previous + json.dumps(values, sort_keys=True).encode()).digest()
+
+
+def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
+    """Add a row; at is in seconds since 1970 UTC."""
+    previous = connection.execute(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar()
+    values: dict[str, str | int | None] = {"at": int(at), **{k: _storable(v) for k, v in asdict(event).items()}}
+    connection.execute(sa.insert(audit).values(**values, hash=chain(previous or b"", values)))
+
+
+def _storable(text: str | None) -> str | None:
+    """Text as a database can hold it: names and hosts come from outside and need not be UTF-8."""
+    return None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

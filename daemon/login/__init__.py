@@ -1,0 +1,1 @@
+"""The login daemon: listener, session, policy, throttle and verifier."""

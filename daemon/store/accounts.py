@@ -1,0 +1,211 @@
+"""What a login reads and writes: one account in, one attempt's marks out. No lookup grows with the number of tokens."""
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from pam_arena.otp import Algorithm, Kind, Mechanism
+
+from .schema import NOBODY, State, holder, origin, token
+
+SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
+
+
+@frozen
+class Slot:
+    """One token as the store has it; real is False for a decoy."""
+
+    id: int
+    serial: str
+    mechanism: Mechanism
+    seed: bytes
+    seed_version: int
+    state: State
+    last_step: int
+    granted_step: int
+    drift: int
+    wrong_pins: int
+
+    @property
+    def real(self) -> bool:
+        return self.state is not State.DECOY
+
+
+@frozen
+class Standing:
+    """How an origin stands with a holder: failures since the last success, and the wait they brought."""
+
+    kind: str
+    key: str
+    failures: int = 0
+    wait_until: int = 0
+    closed: bool = False
+    granted_at: int = 0
+
+
+@frozen
+class Account:
+    """A holder with three tokens, or nobody with three decoys. owner is the name that the sealed PIN belongs to."""
+
+    holder_id: int
+    owner: str
+    pin: bytes
+    has_pin: bool
+    new_pin_until: int
+    slots: tuple[Slot, ...]
+    standings: tuple[Standing, ...]
+
+    @property
+    def real(self) -> bool:
+        return self.holder_id != NOBODY
+
+
+_TOKENS = (
+    sa.select(
+        holder.c.id.label("holder_id"),
+        holder.c.name,
+        holder.c.pin,
+        holder.c.new_pin_until,
+        token.c.id,
+        token.c.serial,
+        token.c.kind,
+        token.c.algorithm,
+        token.c.digits,
+        token.c.period,
+        token.c.seed,
+        token.c.seed_version,
+        token.c.state,
+        token.c.last_step,
+        token.c.granted_step,
+        token.c.drift,
+        token.c.wrong_pins,
+    )
+    .select_from(holder.outerjoin(token, token.c.holder_id == holder.c.id))
+    .where(holder.c.name.in_([sa.bindparam("asked"), ""]))
+)
+_STANDINGS = sa.select(origin).where(origin.c.holder_id == sa.bindparam("holder"))
+
+
+def read_account(connection: sa.engine.Connection, name: str) -> Account:
+    """The account of a name, filled up with decoys; nobody's for a name that is no holder's."""
+    # A name that no system would give is looked up as one that no holder has: the empty one, nobody's.
+    asked = name if name.isprintable() and len(name.encode("utf-8", "replace")) <= 255 else ""
+    rows = connection.execute(_TOKENS, {"asked": asked}).all()
+    decoys = [row for row in rows if row.holder_id == NOBODY]
+    mine = [row for row in rows if row.holder_id != NOBODY]
+    tokens = sorted((row for row in mine if row.id is not None), key=lambda row: row.state != State.ACTIVE)
+    head = mine[0] if mine else decoys[0]
+    pinned = head if head.pin is not None else decoys[0]
+    standings = connection.execute(_STANDINGS, {"holder": head.holder_id}).all()
+    return Account(
+        head.holder_id,
+        pinned.name,
+        pinned.pin,
+        head.pin is not None,
+        head.new_pin_until or 0,
+        tuple(_slot(row) for row in [*tokens, *decoys][:SLOTS]),
+        tuple(Standing(s.kind, s.key, s.failures, s.wait_until, s.closed, s.granted_at) for s in standings),
+    )
+
+
+def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
+    mechanism = Mechanism(Kind(row.kind), Algorithm(row.algorithm), row.digits, row.period)
+    return Slot(
+        row.id,
+        row.serial,
+        mechanism,
+        row.seed,
+        row.seed_version,
+        State(row.state),
+        row.last_step,
+        row.granted_step,
+        row.drift,
+        row.wrong_pins,
+    )
+
+
+def active_tokens(connection: sa.engine.Connection, name: str) -> tuple[int, int]:
+    """How many tokens a name has: (active, all)."""
+    account = read_account(connection, name)
+    mine = [slot for slot in account.slots if slot.real]
+    return sum(slot.state is State.ACTIVE for slot in mine), len(mine)
+
+
+_SPEND = (
+    sa.update(token)
+    .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"), token.c.state.in_([State.ACTIVE, State.DECOY]))
+    .values(last_step=sa.bindparam("step"))
+)
+
+
+def spend(connection: sa.engine.Connection, slot: Slot, step: int) -> bool:
+    """Use up a step, once: False if it, or a later one, was used before, or the token is not active any more."""
+    return bool(connection.execute(_SPEND, {"slot": slot.id, "step": step}).rowcount)
+
+
+_MARK = (
+    sa.update(token)
+    .where(token.c.id == sa.bindparam("slot"))
+    .values(
+        granted_step=sa.bindparam("granted"),
+        drift=sa.bindparam("drifted"),
+        wrong_pins=sa.bindparam("wrong"),
+        used_at=sa.bindparam("at"),
+        state=sa.case((sa.bindparam("disable"), State.DISABLED.value), else_=token.c.state),
+        why=sa.case((sa.bindparam("disable"), sa.bindparam("because")), else_=token.c.why),
+    )
+)
+
+
+def mark(
+    connection: sa.engine.Connection, slot: Slot, *, granted_step: int, drift: int, wrong_pins: int, at: int, disable_because: str
+) -> None:
+    """Write what an attempt changed of a token; a reason to disable it disables it."""
+    values = {"granted": granted_step, "drifted": drift, "wrong": wrong_pins, "at": at}
+    connection.execute(_MARK, {"slot": slot.id, **values, "disable": bool(disable_because), "because": disable_because})
+
+
+_STAND = (
+    sa.update(origin)
+    .where(
+        origin.c.holder_id == sa.bindparam("whose"), origin.c.kind == sa.bindparam("what"), origin.c.key == sa.bindparam("where")
+    )
+    .values(
+        failures=sa.bindparam("failed"),
+        wait_until=sa.bindparam("until"),
+        closed=sa.bindparam("shut"),
+        granted_at=sa.bindparam("granted"),
+    )
+)
+
+
+def write_standing(connection: sa.engine.Connection, holder_id: int, standing: Standing) -> None:
+    """Store how an origin stands now."""
+    values = {
+        "whose": holder_id,
+        "what": standing.kind,
+        "where": standing.key,
+        "failed": standing.failures,
+        "until": standing.wait_until,
+        "shut": standing.closed,
+        "granted": standing.granted_at,
+    }
+    if not connection.execute(_STAND, values).rowcount:
+        connection.execute(
+            sa.insert(origin).values(
+                holder_id=holder_id,
+                kind=standing.kind,
+                key=standing.key,
+                failures=standing.failures,
+                wait_until=standing.wait_until,
+                closed=standing.closed,
+                granted_at=standing.granted_at,
+            )
+        )
+
+
+def set_pin(connection: sa.engine.Connection, holder_id: int, sealed: bytes, at: int, *, only_first: bool) -> bool:
+    """Give a holder the PIN that they chose; with only_first, False if they have one already."""
+    change = sa.update(holder).where(holder.c.id == holder_id).values(pin=sealed, pin_set_at=at, new_pin_until=None)
+    if only_first:
+        change = change.where(holder.c.pin.is_(None))
+    return bool(connection.execute(change).rowcount)

@@ -1,0 +1,91 @@
+"""Opening the store: SQLite in WAL mode, every commit on the disk before it counts, every write BEGIN IMMEDIATE.
+
+`open_store` refuses a store that is missing, foreign, older or newer, with the remedy; it creates nothing.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from pam_arena.errors import StoreError
+
+SCHEMA_VERSION = "0001"
+_BUSY_TIMEOUT_MS = 5000  # how long a write waits for the other daemon's
+_WANTED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
+
+
+def make_engine(url: str) -> sa.engine.Engine:
+    """An engine whose connections are durable, and whose transactions are IMMEDIATE. Connects to nothing yet."""
+    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late and is DEFERRED
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    for name, wanted in _WANTED.items():
+        cursor.execute(f"PRAGMA {name} = {wanted}")
+        got = cursor.execute(f"PRAGMA {name}").fetchone()[0]
+        if got != wanted:
+            raise StoreError(f"the store's {name} is {got!r}, not {wanted!r}: it would not be durable")
+    cursor.close()
+
+
+def _on_begin(connection: sa.engine.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def store_path(url: str) -> Path:
+    """The file behind an sqlite URL. Raises StoreError for any other kind of store."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise StoreError("[store] url: only sqlite:////absolute/path is supported")
+    return Path(parsed.database)
+
+
+def open_store(url: str) -> sa.engine.Engine:
+    """An engine over a store of exactly this release's schema. Raises StoreError with the remedy."""
+    path = store_path(url)
+    if not path.exists():
+        raise StoreError(f"there is no store at {path}: run `arenactl migrate`")
+    engine = make_engine(url)
+    try:
+        with read_only(engine) as connection:
+            found = schema_version(connection)
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store {path} cannot be opened: {explain(error)}") from None
+    if found is None:
+        raise StoreError(f"the store {path} has no schema: run `arenactl migrate`")
+    if found > SCHEMA_VERSION:
+        raise StoreError(f"the store {path} has schema {found}, newer than this release's {SCHEMA_VERSION}: upgrade arenad")
+    if found < SCHEMA_VERSION:
+        raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
+    return engine
+
+
+def schema_version(connection: sa.engine.Connection) -> str | None:
+    """The schema's version as Alembic left it; None in an empty database."""
+    if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").first():
+        if connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").first():
+            raise StoreError("this database belongs to another program: it has tables, and none of them is arenad's")
+        return None
+    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return str(row[0]) if row else None
+
+
+def read_only(engine: sa.engine.Engine) -> sa.engine.Connection:
+    """A connection for reading, that never holds a transaction open."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def explain(error: SQLAlchemyError) -> str:
+    """What the database said, without the statement and its values."""
+    return str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__

@@ -1,0 +1,93 @@
+"""The tables. Times are whole seconds since 1970 UTC, steps are integers, names are those of NSS.
+
+One holder of the empty name is nobody: its three tokens and its PIN are the decoys that an attempt for an unknown name,
+or for a holder with fewer tokens, works on.
+"""
+
+import enum
+
+import sqlalchemy as sa
+
+NOBODY = 0  # the id of the decoys' holder
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+
+holder = sa.Table(
+    "holder",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("pin", sa.LargeBinary),  # argon2id hash, sealed; none: no PIN yet
+    sa.Column("pin_set_at", sa.Integer),
+    sa.Column("new_pin_until", sa.Integer),  # without a PIN: new-PIN mode lapses then
+    sa.Column("created_at", sa.Integer, nullable=False),
+)
+
+
+class State(enum.StrEnum):
+    """Where a token is in its life."""
+
+    STOCK = "stock"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    DECOY = "decoy"
+
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("serial", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("digits", sa.Integer, nullable=False),
+    sa.Column("period", sa.Integer, nullable=False),
+    sa.Column("seed", sa.LargeBinary, nullable=False),  # sealed
+    sa.Column("seed_version", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),  # of the state, in plain words
+    sa.Column("holder_id", sa.ForeignKey("holder.id"), index=True),
+    sa.Column("last_step", sa.Integer, nullable=False),  # no code of this step or an earlier one works again
+    sa.Column("granted_step", sa.Integer, nullable=False),  # the step of the last success
+    sa.Column("drift", sa.Integer, nullable=False),  # steps that this token is ahead
+    sa.Column("wrong_pins", sa.Integer, nullable=False),  # right codes with a wrong PIN since the last success
+    sa.Column("created_at", sa.Integer, nullable=False),
+    sa.Column("used_at", sa.Integer),
+)
+
+origin = sa.Table(
+    "origin",
+    metadata,
+    sa.Column("holder_id", sa.ForeignKey("holder.id"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),  # console, remote, local
+    sa.Column("key", sa.Text, primary_key=True),  # remote: an address that succeeded, or '' for all others; local: a uid
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("wait_until", sa.Integer, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
+    sa.Column("granted_at", sa.Integer, nullable=False),  # 0: never
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # who did it: uid:N of the caller
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False, index=True),
+    sa.Column("serial", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, unique=True),
+    sa.Column("hash", sa.LargeBinary, nullable=False),  # over the row and the hash before it
+)
