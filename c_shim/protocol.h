@@ -8,8 +8,8 @@
  *   then fields, each: tag (1 byte), length (2 bytes, big-endian), value
  *
  * Numbers are big-endian of 1 or 4 bytes. Text holds any byte but NUL. A field stands at most once in a message.
- * A type or tag that is not listed here, a tag in a message that does not carry it, a missing or repeated field, a value
- * longer than its limit and bytes left over are protocol errors: the reader drops the connection.
+ * A type or tag that is not listed here, a tag in a message that does not carry it, a missing or repeated field, a
+ * value longer than its limit and bytes left over are protocol errors: the reader drops the connection.
  */
 #ifndef ARENA_PROTOCOL_H
 #define ARENA_PROTOCOL_H

@@ -93,11 +93,11 @@ class Session:
         self.name = decision.name
         operation = self._start.operation
         if decision.treatment is not Treatment.ASK:
-            log.info("%s for %s: not asked: %s", self._start.service, self._shown_name(), decision.why)
+            log.info("%s: not asked: %s", self._start.service, decision.why)
             return self._finish(PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED)
         if operation is Operation.ACCOUNT or decision.service.without_token == "ignore":
             active, owned = await loop.run_in_executor(None, self._desk.read_tokens, decision.name)
-            if owned == 0 and (operation is Operation.ACCOUNT or decision.service.without_token == "ignore"):
+            if owned == 0:
                 return self._finish(PAM_IGNORE)
             if operation is Operation.ACCOUNT:
                 return self._finish(PAM_SUCCESS if active else PAM_PERM_DENIED)
@@ -202,9 +202,6 @@ class Session:
             self._talk.close()
         self._line.send(Done(code))
         self._line.close()
-
-    def _shown_name(self) -> str:
-        return ascii(self.name) if decide else ""
 
 
 _under_way: set["asyncio.Task[None]"] = set()  # the loop keeps weak references only

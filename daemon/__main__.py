@@ -1,0 +1,83 @@
+"""The command `arenad`: the login daemon by itself, and the parts of the service that run for a moment."""
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from pathlib import Path
+
+from pam_arena.errors import ArenaError
+
+from . import config as configuration
+
+_REFUSED_EXIT = 1
+
+
+class _Journal(logging.Formatter):
+    """One line a record, with the priority that journald reads at its start (sd-daemon(3))."""
+
+    _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = record.getMessage().encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
+        return f"<{self._PRIORITY.get(record.levelno, 6)}>{line}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one part; returns its exit status, with the reason of a failure on stderr."""
+    parser = argparse.ArgumentParser(prog="arenad", description="One-time codes for PAM logins: the service. See arenad(8).")
+    parser.add_argument("--config", type=Path, default=configuration.DEFAULT_PATH, metavar="FILE")
+    parts = parser.add_subparsers(dest="part", metavar="PART")
+    parts.add_parser("login", help="the login daemon (the default); started by arenad.service")
+    parts.add_parser("desk", help="the desk's service; started by arena-desk.socket")
+    parts.add_parser("migrate", help="create the store, or bring it to this release's schema")
+    parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
+    parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
+    checker = parts.add_parser("config", help="check or show the configuration")
+    checker.add_argument("what", choices=("check", "show"))
+    wanted = parser.parse_args(argv)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Journal())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        return _run(wanted)
+    except ArenaError as error:
+        logging.getLogger(__name__).critical("%s", error) if wanted.part in (None, "login", "desk", "make-key") else print(
+            f"arenad: {error}", file=sys.stderr
+        )
+        return _REFUSED_EXIT
+
+
+def _run(wanted: argparse.Namespace) -> int:
+    # Each part imports what it needs and no more: the login daemon is to be small and quick to start.
+    if wanted.part in (None, "login"):
+        code: int = importlib.import_module(".login.service", __package__).run(wanted.config)
+        return code
+    if wanted.part == "desk":
+        code = importlib.import_module(".desk.service", __package__).run(wanted.config)
+        return code
+    if wanted.part == "migrate":
+        print(importlib.import_module(".store.migrate", __package__).migrate(configuration.load(wanted.config).store.url))
+    elif wanted.part == "make-key":
+        print(importlib.import_module(".keyfile", __package__).make_key(configuration.load(wanted.config).store.url))
+    elif wanted.part == "import-key":
+        print(importlib.import_module(".keyfile", __package__).import_key(configuration.load(wanted.config).store.url))
+    else:
+        _config(wanted)
+    return 0
+
+
+def _config(wanted: argparse.Namespace) -> None:
+    config = configuration.load(wanted.config)
+    if wanted.what == "show":
+        print(json.dumps(configuration.show(config), indent=1))
+        return
+    stolen_key, known_pin = configuration.guess_bounds(config)
+    print(f"{wanted.config}: good")
+    print(f"a stolen key: its PIN is guessed with a chance of {stolen_key:g} before the key is disabled")
+    print(f"a known PIN: each guessed code is right with a chance of {known_pin:g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

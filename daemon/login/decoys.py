@@ -1,0 +1,44 @@
+"""The decoys: nobody's three tokens and PIN, that attempts without a real token work on. Sealed like real ones."""
+
+import os
+
+import sqlalchemy as sa
+
+from pam_arena.errors import VaultError
+from pam_arena.otp import Mechanism
+from pam_arena.pin import Hasher
+from pam_arena.secret import Secret
+
+from ..clock import Clock
+from ..store.accounts import SLOTS
+from ..store.inventory import NewToken, add_holder, add_token
+from ..store.schema import NOBODY, State, meta
+from ..store.writer import Writer
+from ..vault import Vault
+
+_KEY_ID = "key-id"
+
+
+def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
+    """Check that the store was made under this master key; in a new one, note the key and add the decoys."""
+    now = int(clock.now())
+
+    def job(connection: sa.engine.Connection) -> str:
+        noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == _KEY_ID)).scalar()
+        if noted is not None:
+            return bytes(noted).decode()
+        connection.execute(sa.insert(meta).values(name=_KEY_ID, value=vault.key_id.encode()))
+        hashed = hasher.hash(os.urandom(8).hex(), os.urandom(16))
+        add_holder(connection, "", now, id=NOBODY, pin=vault.seal_pin(hashed, ""))
+        for n in range(SLOTS):
+            serial = f"~decoy{n}"
+            seed = vault.seal_seed(Secret(os.urandom(20)), serial, 1)
+            add_token(connection, NewToken(serial, Mechanism(), seed), now, State.DECOY, NOBODY)
+        return vault.key_id
+
+    noted = writer.submit(job).result()
+    if noted != vault.key_id:
+        raise VaultError(
+            f"the store was made under master key {noted}, and this one is {vault.key_id}: bring the right one back by"
+            " `arenactl key import FILE`"
+        )

@@ -1,0 +1,161 @@
+"""auth.sock: accepts login processes, holds each to the limits, and passes datagrams between them and their sessions.
+
+systemd listens, this only accepts. A small class on `loop.add_reader` over SEQPACKET: one datagram is one message, so
+there is nothing to frame and nothing to buffer.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+
+from pam_arena.errors import ProtocolError
+from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
+
+from .session import Desk, Session, under_way
+
+log = logging.getLogger(__name__)
+
+START_WITHIN = 5.0  # seconds after the connection
+PER_USER = 4  # open conversations of a uid other than root
+DATAGRAM_ROOM = 4097  # one byte more than the wire allows, so that a longer one shows
+GRACE = 3.0  # seconds that people at a prompt get when the service stops
+_UCRED = struct.Struct("3i")
+
+
+class Listener:
+    """Accepts on the listening socket until `stop`. slots: connections at most; a quarter of them is root's alone."""
+
+    def __init__(self, listening: socket.socket, desk: Desk, slots: int) -> None:
+        self._socket, self._desk, self._slots = listening, desk, slots
+        self._open: set[Connection] = set()
+        self._per_uid: dict[int, int] = {}
+        listening.setblocking(False)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._accept)
+
+    @property
+    def conversations(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    async def stop(self) -> None:
+        """Accept no more, let verdicts finish, give people at a prompt their grace, then close what is left."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket.fileno())
+        end = loop.time() + GRACE
+        while self._open and loop.time() < end:
+            await asyncio.sleep(0.02)
+        for connection in [c for c in self._open if not c.working]:
+            connection.close()
+        while tasks := under_way():
+            await asyncio.wait(tasks)
+        for connection in list(self._open):
+            connection.close()
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._socket.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # out of descriptors: those waiting stay in the socket's queue
+            log.error("cannot accept: %s", error.strerror)
+            return
+        uid = _UCRED.unpack(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+        if not self._has_room(uid):
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        self._per_uid[uid] = self._per_uid.get(uid, 0) + 1
+        self._open.add(Connection(self, accepted, uid, self._desk))
+
+    def _has_room(self, uid: int) -> bool:
+        if uid == 0:
+            return len(self._open) < self._slots
+        return self._per_uid.get(uid, 0) < PER_USER and len(self._open) < self._slots * 3 // 4
+
+    def forget(self, connection: "Connection", uid: int) -> None:
+        """A connection was closed."""
+        self._open.discard(connection)
+        left = self._per_uid.get(uid, 1) - 1
+        if left:
+            self._per_uid[uid] = left
+        else:
+            self._per_uid.pop(uid, None)
+
+
+class Connection:
+    """One login process. It is closed once, whoever ends it."""
+
+    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid")
+
+    def __init__(self, listener: Listener, accepted: socket.socket, uid: int, desk: Desk) -> None:
+        self._listener, self._socket, self._uid, self._desk = listener, accepted, uid, desk
+        self._session: Session | None = None
+        loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = loop.call_later(START_WITHIN, self.close)
+        loop.add_reader(accepted.fileno(), self._readable)
+
+    @property
+    def working(self) -> bool:
+        """Whether a verdict is under way here."""
+        return self._session is not None and self._session.working
+
+    def send(self, message: Prompt | Done) -> None:
+        """Send a message; to one who is gone it goes nowhere."""
+        if self._socket.fileno() < 0:
+            return
+        try:
+            self._socket.send(encode(message), socket.MSG_NOSIGNAL)
+        except OSError:  # gone, or does not read: a prompt and its error text are all that is ever queued
+            self.close()
+
+    def expect_answer(self, seconds: float) -> None:
+        """Give the person this long."""
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._too_late)
+
+    def close(self) -> None:
+        """Close the connection and forget it."""
+        if self._socket.fileno() < 0:
+            return
+        self._stop_timer()
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._listener.forget(self, self._uid)
+
+    def _too_late(self) -> None:
+        if self._session is not None:
+            self._session.timed_out()
+        self.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _readable(self) -> None:
+        try:
+            datagram = self._socket.recv(DATAGRAM_ROOM)
+        except BlockingIOError:
+            return
+        except OSError:
+            datagram = b""
+        if not datagram:
+            return self.close()
+        try:
+            message = decode(datagram)
+        except ProtocolError as error:
+            return self._drop(str(error))
+        self._stop_timer()
+        if isinstance(message, Start) and self._session is None:
+            self._session = Session(self._desk, self, self._uid, message)
+            self._session.begin()
+        elif not (isinstance(message, Answer) and self._session is not None and self._session.answered(message)):
+            self._drop(f"{type(message).__name__} out of turn")
+
+    def _drop(self, why: str) -> None:
+        log.warning("uid %d: connection dropped: %s", self._uid, why)
+        self.close()

@@ -1,0 +1,134 @@
+"""The login daemon's life: opens config, store and vault, says READY, reloads, answers the watchdog, and stops in order."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+
+import sdnotify
+import sqlalchemy as sa
+
+from pam_arena import pin
+from pam_arena.errors import ArenaError, ConfigError, StoreError
+
+from ..clock import SystemClock
+from ..config import Config, load
+from ..store.accounts import active_tokens
+from ..store.engine import open_store, read_only
+from ..store.writer import Writer
+from ..vault import Vault, read_master_key
+from .decoys import prepare
+from .listener import Listener
+from .session import Counts, Desk
+from .verifier import Verifier
+
+log = logging.getLogger(__name__)
+
+_LISTEN_FD = 3  # sd_listen_fds(3)
+_SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
+
+
+def run(config_path: Path) -> int:
+    """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
+    config = load(config_path)
+    listening = _activated_socket()
+    engine = open_store(config.store.url)
+    vault = Vault(read_master_key(os.environ.get("CREDENTIALS_DIRECTORY")))
+    writer = Writer(engine)
+    try:
+        prepare(writer, vault, SystemClock(), pin.Hasher())
+        asyncio.run(_serve(config_path, config, listening, engine, writer, vault))
+    finally:
+        writer.close()
+    return 0
+
+
+def _activated_socket() -> socket.socket:
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        raise ArenaError("arenad takes its socket from systemd: systemctl start arenad.socket arenad.service")
+    listening = socket.socket(fileno=_LISTEN_FD)
+    if (listening.family, listening.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        raise ArenaError("the socket passed to arenad is no ListenSequentialPacket= one: see arenad.socket")
+    listening.set_inheritable(False)
+    return listening
+
+
+class _Service:
+    """What STATUS, WATCHDOG and reloads need."""
+
+    def __init__(self, path: Path, config: Config, engine: sa.engine.Engine, writer: Writer) -> None:
+        self.path, self.config, self.engine, self.writer = path, config, engine, writer
+        self.counts = Counts()
+        self.notifier = sdnotify.SystemdNotifier()
+        self.stopping = asyncio.Event()
+
+    def read_tokens(self, name: str) -> tuple[int, int]:
+        """How many tokens a name has: (active, all)."""
+        try:
+            with read_only(self.engine) as connection:
+                return active_tokens(connection, name)
+        except sa.exc.SQLAlchemyError:
+            raise StoreError("the store cannot be read") from None
+
+    def status(self, conversations: int, pending: int) -> str:
+        """One line for systemctl status."""
+        counts = self.counts
+        return (
+            f"{conversations} conversations, {pending} attempts waiting; since the start"
+            f" {counts.granted} granted, {counts.denied} denied, {counts.unavailable} without a verdict"
+        )
+
+    async def touch_store(self) -> None:
+        """A read and a write transaction, through the very thread that commits verdicts."""
+        await asyncio.wrap_future(self.writer.submit(lambda connection: connection.exec_driver_sql("SELECT 1 FROM meta").first()))
+
+
+async def _serve(
+    path: Path, config: Config, listening: socket.socket, engine: sa.engine.Engine, writer: Writer, vault: Vault
+) -> None:
+    service = _Service(path, config, engine, writer)
+    cores = os.cpu_count() or 1
+    verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
+    desk = Desk(verifier, SystemClock(), lambda: service.config, service.read_tokens, service.counts)
+    listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
+    loop.add_signal_handler(signal.SIGINT, service.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
+    await service.touch_store()
+    listener.start()
+    service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
+    log.info("ready: key %s, %d cores", vault.key_id, cores)
+    pulse = loop.create_task(_pulse(service, listener, verifier))
+    await service.stopping.wait()
+    service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
+    pulse.cancel()
+    await listener.stop()
+    verifier.close()
+
+
+def _reload(service: _Service, verifier: Verifier) -> None:
+    monotonic_us = int(asyncio.get_running_loop().time() * 1_000_000)
+    service.notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
+    try:
+        service.config = verifier.config = load(service.path)
+        log.info("configuration reloaded")
+    except ConfigError as error:
+        log.error("configuration not reloaded, the previous one stays in force: %s", error)
+    service.notifier.notify("READY=1")
+
+
+async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> None:
+    """Tell systemd that loop and store work, twice in each watchdog period; and how many are here."""
+    watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
+    pause = watchdog_us / 2_000_000 if watchdog_us else 10.0
+    while True:
+        try:
+            await service.touch_store()
+            service.notifier.notify(f"WATCHDOG=1\nSTATUS={service.status(listener.conversations, verifier.pending)}")
+        except StoreError as error:
+            log.error("%s", error)
+        await asyncio.sleep(min(pause, 10.0))

@@ -1,0 +1,130 @@
+"""What the desk reads and writes: holders, tokens, waits. Every change is to go with its audit row in one transaction."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from pam_arena.otp import Mechanism
+
+from .schema import NOBODY, State, audit, holder, origin, token
+
+Row = Any  # a result row: its attributes are the columns selected
+
+
+@frozen
+class NewToken:
+    """A token to be added; seed is sealed. last_step: no code up to it will work."""
+
+    serial: str
+    mechanism: Mechanism
+    seed: bytes
+    last_step: int = -1
+
+
+def add_token(connection: sa.engine.Connection, new: NewToken, at: int, state: State, holder_id: int | None = None) -> None:
+    """Add a token. The database refuses a serial that exists (IntegrityError)."""
+    connection.execute(
+        sa.insert(token).values(
+            serial=new.serial,
+            kind=new.mechanism.kind.value,
+            algorithm=new.mechanism.algorithm.value,
+            digits=new.mechanism.digits,
+            period=new.mechanism.period,
+            seed=new.seed,
+            seed_version=1,
+            state=state.value,
+            why="",
+            holder_id=holder_id,
+            last_step=new.last_step,
+            granted_step=-1,
+            drift=0,
+            wrong_pins=0,
+            created_at=at,
+        )
+    )
+
+
+def add_holder(connection: sa.engine.Connection, name: str, at: int, **values: Any) -> int:
+    """Add a holder; returns the id."""
+    result = connection.execute(sa.insert(holder).values(name=name, created_at=at, **values))
+    return int(result.inserted_primary_key[0])
+
+
+def find_holder(connection: sa.engine.Connection, name: str) -> Row | None:
+    """A holder by name; nobody is none."""
+    return connection.execute(sa.select(holder).where(holder.c.name == name, holder.c.id != NOBODY)).first()
+
+
+_TOKEN = sa.select(
+    token.c.id,
+    token.c.serial,
+    token.c.kind,
+    token.c.algorithm,
+    token.c.digits,
+    token.c.period,
+    token.c.state,
+    token.c.why,
+    token.c.drift,
+    token.c.wrong_pins,
+    token.c.created_at,
+    token.c.used_at,
+    token.c.holder_id,
+    holder.c.name.label("holder"),
+).select_from(token.outerjoin(holder, token.c.holder_id == holder.c.id))
+
+
+def find_token(connection: sa.engine.Connection, serial: str) -> Row | None:
+    """A token by its serial number, without its seed."""
+    return connection.execute(_TOKEN.where(token.c.serial == serial, token.c.state != State.DECOY)).first()
+
+
+def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state: str | None, limit: int) -> list[Row]:
+    """Tokens in order of their serial, without their seeds."""
+    wanted = _TOKEN.where(token.c.state != State.DECOY).order_by(token.c.serial).limit(limit)
+    if holder_name is not None:
+        wanted = wanted.where(holder.c.name == holder_name)
+    if state is not None:
+        wanted = wanted.where(token.c.state == state)
+    return list(connection.execute(wanted).all())
+
+
+def count_tokens(connection: sa.engine.Connection) -> dict[str, int]:
+    """How many tokens are in each state."""
+    counted = sa.select(token.c.state, sa.func.count()).where(token.c.state != State.DECOY).group_by(token.c.state)
+    return {state: number for state, number in connection.execute(counted).all()}
+
+
+def update_token(connection: sa.engine.Connection, token_id: int, **values: Any) -> None:
+    """Change columns of a token."""
+    connection.execute(sa.update(token).where(token.c.id == token_id).values(**values))
+
+
+def update_holder(connection: sa.engine.Connection, holder_id: int, **values: Any) -> None:
+    """Change columns of a holder."""
+    connection.execute(sa.update(holder).where(holder.c.id == holder_id).values(**values))
+
+
+def clear_waits(connection: sa.engine.Connection, holder_id: int) -> int:
+    """Let every origin of a holder try again; returns how many were waiting or counting."""
+    touched = connection.execute(
+        sa.update(origin)
+        .where(origin.c.holder_id == holder_id, sa.or_(origin.c.failures > 0, origin.c.closed))
+        .values(failures=0, wait_until=0, closed=False)
+    )
+    return int(touched.rowcount)
+
+
+def list_waits(connection: sa.engine.Connection, holder_id: int) -> list[Row]:
+    """The origins of a holder that count failures."""
+    return list(connection.execute(sa.select(origin).where(origin.c.holder_id == holder_id, origin.c.failures > 0)).all())
+
+
+def find_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
+    """The audit row of a failure reference."""
+    return connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
+
+
+def last_events(connection: sa.engine.Connection, name: str, limit: int) -> list[Row]:
+    """The latest audit rows about a holder, latest first."""
+    return list(connection.execute(sa.select(audit).where(audit.c.holder == name).order_by(audit.c.id.desc()).limit(limit)).all())

@@ -1,0 +1,1 @@
+"""The commands of the sysadmin, the desk and the holder."""
