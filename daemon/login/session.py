@@ -137,11 +137,9 @@ class Session:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._desk.config().login.deny_after
         attempt = self._attempt_of(step)
-        verdict, self._subject = await self._desk.verifier.verify(attempt)
-        attempt.second.wipe()
-        if attempt.first is not None:
-            attempt.first.wipe()
+        self._wipe()
         self._attempt = attempt
+        verdict, self._subject = await self._desk.verifier.verify(attempt)
         if verdict.outcome is talk.Outcome.DENIED:
             self._desk.counts.denied += 1
             await asyncio.sleep(due - loop.time())
@@ -193,6 +191,13 @@ class Session:
             return PAM_SUCCESS
         return PAM_AUTHTOK_ERR if self._start.operation is Operation.CHANGE_PIN else PAM_AUTH_ERR
 
+    def _wipe(self) -> None:
+        """Wipe what was typed last; the conversation needs it until it goes on to the next attempt or ends."""
+        if self._attempt is not None:
+            self._attempt.second.wipe()
+            if self._attempt.first is not None:
+                self._attempt.first.wipe()
+
     def _finish(self, code: int) -> None:
         self.working = False
         self._asked = False
@@ -200,6 +205,7 @@ class Session:
             self._desk.counts.unavailable += 1
         if self._talk is not None:
             self._talk.close()
+        self._wipe()
         self._line.send(Done(code))
         self._line.close()
 
