@@ -12,11 +12,11 @@ from pam_arena.secret import Secret
 from ..clock import Clock
 from ..store.accounts import SLOTS
 from ..store.inventory import NewToken, add_holder, add_token
-from ..store.schema import NOBODY, State, meta
+from ..store.schema import KEY_ID, NOBODY, State, meta
 from ..store.writer import Writer
 from ..vault import Vault
 
-_KEY_ID = "key-id"
+
 
 
 def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
@@ -24,10 +24,10 @@ def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
     now = int(clock.now())
 
     def job(connection: sa.engine.Connection) -> str:
-        noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == _KEY_ID)).scalar()
+        noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == KEY_ID)).scalar()
         if noted is not None:
             return bytes(noted).decode()
-        connection.execute(sa.insert(meta).values(name=_KEY_ID, value=vault.key_id.encode()))
+        connection.execute(sa.insert(meta).values(name=KEY_ID, value=vault.key_id.encode()))
         hashed = hasher.hash(os.urandom(8).hex(), os.urandom(16))
         add_holder(connection, "", now, id=NOBODY, pin=vault.seal_pin(hashed, ""))
         for n in range(SLOTS):

@@ -9,6 +9,7 @@ import enum
 import sqlalchemy as sa
 
 NOBODY = 0  # the id of the decoys' holder
+KEY_ID = "key-id"  # the row of meta that names the master key of this store
 
 metadata = sa.MetaData()
 

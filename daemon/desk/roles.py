@@ -1,0 +1,64 @@
+"""Who may do what at the desk: one table, checked before every verb.
+
+A person's roles come from their uid, which the socket tells, and from their groups through NSS.
+"""
+
+import enum
+import grp
+import os
+import pwd
+
+DESK_GROUP = "arena-desk"
+
+
+class Role(enum.Enum):
+    """What a caller is."""
+
+    ADMIN = "admin"  # root, and the groups in admin_groups
+    DESK = "desk"  # the group arena-desk
+
+
+_BOTH = frozenset(Role)
+_ADMIN = frozenset({Role.ADMIN})
+MAY: dict[str, frozenset[Role]] = {
+    "status": _BOTH,
+    "token add": _ADMIN,
+    "token assign": _ADMIN,
+    "token unassign": _ADMIN,
+    "token list": _BOTH,
+    "token show": _BOTH,
+    "token enable": _ADMIN,
+    "token disable": _BOTH,
+    "pin reset": _BOTH,
+    "unlock": _BOTH,
+    "why": _BOTH,
+    "key status": _ADMIN,
+    "key export": _ADMIN,
+}
+
+
+def roles_of(uid: int, admin_groups: tuple[str, ...]) -> frozenset[Role]:
+    """The roles of a uid. A group or a user that NSS does not know gives none."""
+    if uid == 0:
+        return _BOTH
+    try:
+        person = pwd.getpwuid(uid)
+        gids = set(os.getgrouplist(person.pw_name, person.pw_gid))
+    except (KeyError, OSError):
+        return frozenset()
+    roles = set()
+    if gids & _gids(admin_groups):
+        roles.add(Role.ADMIN)
+    if gids & _gids((DESK_GROUP,)):
+        roles.add(Role.DESK)
+    return frozenset(roles)
+
+
+def _gids(groups: tuple[str, ...]) -> set[int]:
+    found = set()
+    for group in groups:
+        try:
+            found.add(grp.getgrnam(group).gr_gid)
+        except (KeyError, OSError):
+            continue
+    return found

@@ -1,0 +1,108 @@
+"""The master key's credential: made once, sealed by systemd with this host's key, and brought back from an export.
+
+Runs as root for a moment (arenad-key.service, arenactl key import); the daemons only ever see the opened credential.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from argon2.low_level import Type, hash_secret_raw
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy.exc import SQLAlchemyError
+
+from pam_arena.errors import Refusal, StoreError, VaultError
+from pam_arena.secret import Secret
+
+from .store.engine import explain, open_store, read_only, store_path
+from .store.schema import KEY_ID, meta
+from .vault import CREDENTIAL, MASTER_KEY_BYTES, Vault
+
+SEALED = Path("/etc/credstore.encrypted", CREDENTIAL)
+
+PASSPHRASE_LEAST = 12  # characters: an export leaves the house
+_COST = {"time_cost": 3, "memory_cost": 256 * 1024, "parallelism": 4}  # argon2id, memory in KiB (RFC 9106, section 4)
+
+
+def noted_key(url: str) -> str | None:
+    """The id of the key that the store was made under; None for a store that has none yet, or is not there."""
+    if not store_path(url).exists():
+        return None
+    try:
+        with read_only(open_store(url)) as connection:
+            noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == KEY_ID)).scalar()
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store cannot be read: {explain(error)}") from None
+    return None if noted is None else bytes(noted).decode()
+
+
+def make_key(url: str) -> str:
+    """Make the master key of a store that has none; refuses where there is one to be brought back."""
+    noted = noted_key(url)
+    if noted is not None:
+        raise VaultError(f"the store was made under master key {noted}: bring it back by `arenactl key import FILE`")
+    return _seal(Secret(os.urandom(MASTER_KEY_BYTES)))
+
+
+def export_key(master: Secret, passphrase: Secret) -> str:
+    """The master key under a passphrase, as one JSON document."""
+    if len(passphrase) < PASSPHRASE_LEAST:
+        raise Refusal(f"the passphrase is too short: at least {PASSPHRASE_LEAST} characters")
+    salt, nonce = os.urandom(16), os.urandom(12)
+    document: dict[str, Any] = {"pam_arena": "master key", "version": 1, "key": Vault(master).key_id, "argon2id": _COST}
+    sealed = AESGCM(_stretch(passphrase, salt, _COST)).encrypt(nonce, master.reveal(), document["key"].encode())
+    document |= {"salt": _base64(salt), "nonce": _base64(nonce), "sealed": _base64(sealed)}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def import_key(url: str) -> str:
+    """Make the credential of an export: stdin has the passphrase in its first line, then the document."""
+    passphrase, _, text = sys.stdin.read().partition("\n")
+    try:
+        document = json.loads(text)
+        parts = [base64.b64decode(document[name], validate=True) for name in ("salt", "nonce", "sealed")]
+        cost = {name: int(document["argon2id"][name]) for name in _COST}
+        claimed = str(document["key"])
+    except (ValueError, KeyError, TypeError):
+        raise VaultError("this is no key export of arenactl, or it is cut short") from None
+    if any(cost[name] > 4 * _COST[name] for name in _COST):
+        raise VaultError("this export asks for more work than any that arenactl makes: it was changed")
+    try:
+        opened = AESGCM(_stretch(Secret(passphrase.encode()), parts[0], cost)).decrypt(parts[1], parts[2], claimed.encode())
+    except InvalidTag:
+        raise VaultError("wrong passphrase, or the export was changed") from None
+    master = Secret(opened)
+    noted = noted_key(url)
+    if noted not in (None, Vault(master).key_id):
+        raise VaultError(f"this is key {Vault(master).key_id}; the store was made under key {noted}: nothing was changed")
+    return _seal(master)
+
+
+def _stretch(passphrase: Secret, salt: bytes, cost: dict[str, int]) -> bytes:
+    stretched: bytes = hash_secret_raw(passphrase.reveal(), salt, hash_len=32, type=Type.ID, **cost)
+    return stretched
+
+
+def _seal(master: Secret) -> str:
+    SEALED.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = SEALED.with_name(SEALED.name + ".new")
+    fresh.unlink(missing_ok=True)
+    command = ["systemd-creds", "encrypt", f"--name={CREDENTIAL}", "-", str(fresh)]
+    try:
+        done = subprocess.run(command, input=master.reveal(), capture_output=True, check=False)
+    except OSError as error:
+        raise VaultError(f"systemd-creds cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        raise VaultError(f"systemd-creds failed: {done.stderr.decode(errors='replace').strip()}")
+    fresh.rename(SEALED)
+    return f"{SEALED}: master key {Vault(master).key_id}, sealed for this host; export it: arenactl key export FILE"
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

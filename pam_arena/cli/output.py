@@ -1,0 +1,92 @@
+"""How a command prints: tables for people, JSON and CSV for programs. Nothing is told by colour alone."""
+
+import csv
+import datetime
+import functools
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+import segno
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_TIMES = ("at", "created_at", "used_at", "new_pin_until")
+
+
+class Output:
+    """Prints what a command found in the format that -o named."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a person reads it."""
+        return self._form == "table"
+
+    def record(self, values: dict[str, Any]) -> None:
+        """One thing: a line for each of its values."""
+        if self._form == "json":
+            click.echo(json.dumps(values, indent=1))
+        elif self._form == "csv":
+            _csv(list(values), [values])
+        else:
+            width = max(map(len, values), default=0)
+            for name, value in values.items():
+                click.echo(f"{_title(name):<{width}}  {_plain(name, value)}".rstrip())
+
+    def table(self, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Many things: a row for each, with these columns; JSON has all values."""
+        if self._form == "json":
+            click.echo(json.dumps(rows, indent=1))
+        elif self._form == "csv":
+            _csv(columns, rows)
+        else:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for name in columns:
+                table.add_column(_title(name), overflow="fold")
+            for row in rows:
+                table.add_row(*(_plain(name, row[name]) for name in columns))
+            Console(file=sys.stdout, highlight=False, markup=False).print(table)
+            click.echo(f"{len(rows)} in all")
+
+
+def format_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option -o, and an Output by the name `output`."""
+
+    @click.option("-o", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="The format.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, form: str, **options: Any) -> None:
+        command(*args, output=Output(form), **options)
+
+    return wrapped
+
+
+def qr_code(text: str) -> str:
+    """A QR code of half blocks, for a terminal."""
+    drawn = io.StringIO()
+    segno.make(text, micro=False, error="l").terminal(drawn, compact=True)
+    return drawn.getvalue()
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    out = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    out.writeheader()
+    out.writerows(rows)
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _plain(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name in _TIMES:
+        return datetime.datetime.fromtimestamp(value, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(value)
