@@ -10,6 +10,7 @@ from pathlib import Path
 from pam_arena.errors import ArenaError
 
 from . import config as configuration
+from .owner import as_owner
 
 _REFUSED_EXIT = 1
 
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_Journal())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         return _run(wanted)
     except ArenaError as error:
@@ -58,7 +60,11 @@ def _run(wanted: argparse.Namespace) -> int:
         code = importlib.import_module(".desk.service", __package__).run(wanted.config)
         return code
     if wanted.part == "migrate":
-        print(importlib.import_module(".store.migrate", __package__).migrate(configuration.load(wanted.config).store.url))
+        from .store.engine import store_path
+
+        url = configuration.load(wanted.config).store.url
+        migrate = importlib.import_module(".store.migrate", __package__).migrate
+        print(as_owner(store_path(url).parent, lambda: str(migrate(url))))
     elif wanted.part == "make-key":
         print(importlib.import_module(".keyfile", __package__).make_key(configuration.load(wanted.config).store.url))
     elif wanted.part == "import-key":

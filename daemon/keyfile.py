@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pam_arena.errors import Refusal, StoreError, VaultError
 from pam_arena.secret import Secret
 
+from .owner import as_owner
 from .store.engine import explain, open_store, read_only, store_path
 from .store.schema import KEY_ID, meta
 from .vault import CREDENTIAL, MASTER_KEY_BYTES, Vault
@@ -32,14 +33,17 @@ _COST = {"time_cost": 3, "memory_cost": 256 * 1024, "parallelism": 4}  # argon2i
 
 def noted_key(url: str) -> str | None:
     """The id of the key that the store was made under; None for a store that has none yet, or is not there."""
-    if not store_path(url).exists():
-        return None
+    path = store_path(url)
+    return as_owner(path.parent, lambda: _read_key_id(url)) or None if path.exists() else None
+
+
+def _read_key_id(url: str) -> str:
     try:
         with read_only(open_store(url)) as connection:
             noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == KEY_ID)).scalar()
     except SQLAlchemyError as error:
         raise StoreError(f"the store cannot be read: {explain(error)}") from None
-    return None if noted is None else bytes(noted).decode()
+    return "" if noted is None else bytes(noted).decode()
 
 
 def make_key(url: str) -> str:

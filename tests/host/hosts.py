@@ -1,0 +1,253 @@
+"""Throw-away Debian hosts with pam_arena on them, and what is done there: dialogues, PAM stacks, keys."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TESTHOST = HERE / "testhost"
+PACKAGES = "openssh-server,openssh-client,sudo,python3"
+PASSWORD = "correct horse"
+SERVICES = ("sshd", "login", "sudo", "su")
+DRIVER = "/usr/local/lib/arena-test"
+
+Answer = str | Callable[[], str]
+
+
+def build_packages() -> list[Path]:
+    """The .debs in dist/, built first if their sources are newer."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(["make", "--silent", "deb"], cwd=ROOT, env=environment, check=True)
+    return sorted((ROOT / "dist").glob("*.deb"))
+
+
+class Fob:
+    """What the holder has in hand: a display that shows a code a period (RFC 6238), and no memory of what was typed."""
+
+    def __init__(self, serial: str, seed: bytes | None = None, period: int = 5, digits: int = 6) -> None:
+        self.serial, self.period, self.digits = serial, period, digits
+        self.seed = seed or secrets.token_bytes(20)
+        self._last = -1
+
+    @property
+    def step(self) -> int:
+        """The period that runs now."""
+        return int(time.time()) // self.period
+
+    def left(self) -> float:
+        """Seconds until the display changes."""
+        return self.period - time.time() % self.period
+
+    def at(self, step: int) -> str:
+        """The code of a step (RFC 4226 section 5.3, SHA-1)."""
+        digest = hmac.digest(self.seed, struct.pack(">Q", step), hashlib.sha1)
+        number = struct.unpack_from(">I", digest, digest[-1] & 15)[0] & 0x7FFFFFFF
+        return str(number % 10**self.digits).zfill(self.digits)
+
+    def fresh(self) -> str:
+        """A code that was not given out here before: waits for the display to change."""
+        while self.step <= self._last:
+            time.sleep(self.left() + 0.01)
+        self._last = self.step
+        return self.at(self._last)
+
+    def used(self) -> str:
+        """The code that was given out last, once more."""
+        return self.at(self._last)
+
+
+class Dialogue:
+    """A program on a terminal inside the host, and the transcript of what it showed; answers stand in ⟦⟧."""
+
+    def __init__(self, host: "Host", argv: list[str] | None, user: str | None) -> None:
+        self.transcript = ""
+        self.status: int | None = None
+        self._process = subprocess.Popen(
+            [TESTHOST, "exec", host.name, "python3", f"{DRIVER}/dialogue.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._say({"argv": argv, "user": user})
+
+    def __enter__(self) -> "Dialogue":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _say(self, order: dict[str, object]) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+    def expect(self, *patterns: str, timeout: float = 15) -> int:
+        """Index of the first pattern seen. AssertionError with the transcript if none comes."""
+        assert self._process.stdout
+        self._say({"expect": patterns, "timeout": timeout})
+        seen = json.loads(self._process.stdout.readline())
+        self.transcript += seen["text"]
+        self.status = seen.get("status", self.status)
+        assert isinstance(seen["seen"], int), f"none of {patterns} came ({seen['seen']}) after:\n{self.transcript}"
+        return seen["seen"]
+
+    def send(self, answer: Answer, label: str = "") -> None:
+        """Type an answer; a callable is asked for it now. In the transcript it stands as `label`, if there is one."""
+        line = answer if isinstance(answer, str) else answer()
+        self.transcript += f"⟦{label or line}⟧"
+        self._say({"send": line})
+
+    def end(self, timeout: float = 15) -> int | None:
+        """Wait until the program ends; return its exit status."""
+        assert self._process.stdout
+        self._say({"expect": [], "timeout": timeout})
+        seen = json.loads(self._process.stdout.readline())
+        self.transcript += seen["text"]
+        assert seen["seen"] == "end", f"it goes on after:\n{self.transcript}"
+        self.status = seen["status"]
+        return self.status
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._process.poll() is None:
+            self._process.communicate(timeout=30)
+
+
+class Host:
+    """One booted host. It is stopped by stop(), or when this process is gone."""
+
+    def __init__(self, name: str, suite: str) -> None:
+        self.name, self.suite = name, suite
+        subprocess.run([TESTHOST, "boot", "-s", suite, "-p", PACKAGES, "-o", str(os.getpid()), name], check=True)
+        self.root = Path(subprocess.run([TESTHOST, "root", name], check=True, capture_output=True, text=True).stdout.strip())
+        self.run("mkdir", "-p", DRIVER)
+        self.copy(HERE / "terminal.py", HERE / "dialogue.py", to=DRIVER)
+
+    def stop(self) -> None:
+        """Power it off and remove it."""
+        subprocess.run([TESTHOST, "stop", self.name], check=True)
+
+    def run(self, *argv: str, input: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command as root; with `check`, AssertionError with its output unless it succeeds."""
+        done = subprocess.run([TESTHOST, "exec", self.name, *argv], input=input, capture_output=True, text=True)
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def shell(self, script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a shell script as root."""
+        return self.run("bash", "-euo", "pipefail", "-c", script, check=check)
+
+    def copy(self, *files: Path, to: str) -> None:
+        """Copy files in."""
+        subprocess.run([TESTHOST, "cp", self.name, *files, to], check=True)
+
+    def install(self, *packages: Path | str) -> None:
+        """Install .debs or packages by name, with what they depend on."""
+        done = subprocess.run([TESTHOST, "apt", self.name, *packages], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def add_user(self, name: str, groups: str = "") -> None:
+        """A user with a password and a shell."""
+        self.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", groups, name)
+        self.run("chpasswd", input=f"{name}:{PASSWORD}\n")
+
+    # PAM stacks
+
+    def keep_pam(self) -> None:
+        """Remember /etc/pam.d and /etc/ssh as they are, for without_arena()."""
+        self.shell("mkdir -p /root/kept && cp -a /etc/pam.d /etc/ssh /root/kept/")
+
+    def without_arena(self) -> None:
+        """PAM and sshd as keep_pam() found them."""
+        self.run("pam-auth-update", "--package", "--disable", "arena", check=False)
+        self.shell("cp -a /root/kept/* /etc/; rm -f /etc/ssh/sshd_config.d/arena.conf; systemctl restart ssh")
+
+    def password_first(self) -> None:
+        """The profile of the package, and sshd's settings from its example."""
+        self.without_arena()
+        self.run("pam-auth-update", "--enable", "arena")
+        self._configure_sshd()
+
+    def arena_first(self, services: Iterable[str] = SERVICES) -> None:
+        """PIN and code before the password, by hand as README.Debian says."""
+        self.without_arena()
+        for service in services:
+            path = self.root / "etc/pam.d" / service
+            text = path.read_text()
+            assert "@include common-auth" in text, f"{service} does not include common-auth"
+            path.write_text(text.replace("@include common-auth", "auth requisite pam_arena.so\n@include common-auth", 1))
+        self._configure_sshd()
+
+    def _configure_sshd(self) -> None:
+        self.shell(
+            "cp /usr/share/doc/libpam-arena/examples/sshd_config.d/arena.conf /etc/ssh/sshd_config.d/;"
+            "sshd -t && systemctl restart ssh"
+        )
+
+    # Keys
+
+    def arenactl(self, *arguments: str, input: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run arenactl as root."""
+        return self.run("arenactl", *arguments, input=input, check=check)
+
+    def give_fob(self, user: str, serial: str, period: int = 5) -> Fob:
+        """A new fob, added and assigned; the user is in new-PIN mode unless they have a PIN."""
+        fob = Fob(serial, period=period)
+        seed = base64.b32encode(fob.seed).decode() + "\n"
+        added = self.arenactl(
+            "token", "add", "--serial", serial, "--period", str(period), "--seed-file", "-", "-o", "json", input=seed
+        )
+        assert json.loads(added.stdout)["serial"] == serial
+        self.arenactl("token", "assign", serial, user)
+        return fob
+
+    # Dialogues
+
+    def dialogue(self, argv: list[str] | None, user: str | None = None) -> Dialogue:
+        """Run a program on a terminal as `user`; argv None: a console with getty and login."""
+        return Dialogue(self, argv, user)
+
+    def ssh(self, user: str, *command: str) -> Dialogue:
+        """ssh to this host itself, keyboard-interactive, one attempt."""
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "NumberOfPasswordPrompts=1"]
+        options += ["PreferredAuthentications=keyboard-interactive"]
+        return self.dialogue(["ssh", "-t", *(word for one in options for word in ("-o", one)), f"{user}@127.0.0.1", *command])
+
+    def login(self, user: str) -> Dialogue:
+        """A console, with the name already typed."""
+        console = self.dialogue(None)
+        console.expect("login: ", timeout=30)
+        console.send(user)
+        return console
+
+    def sudo(self, user: str, *command: str) -> Dialogue:
+        """sudo by `user`, asked afresh."""
+        return self.dialogue(["sudo", "-k", *(command or ("id", "-un"))], user)
+
+    def su(self, user: str, target: str = "root") -> Dialogue:
+        """su by `user`."""
+        return self.dialogue(["su", target, "-c", "id -un"], user)
+
+    def journal(self, unit: str) -> str:
+        """What a unit has logged."""
+        return self.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").stdout
+
+
+def talk(dialogue: Dialogue, steps: Iterable[tuple[str, Answer]], end: str, timeout: float = 15) -> str:
+    """Play (prompt, answer) pairs, wait for `end`; return the transcript with codes, times and line ends made even."""
+    with dialogue:
+        for prompt, answer in steps:
+            dialogue.expect(prompt, timeout=timeout)
+            dialogue.send(answer)
+        dialogue.expect(end, timeout=timeout)
+    return re.sub(r"about \d+ s", "about N s", dialogue.transcript.replace("\r\n", "\n"))
