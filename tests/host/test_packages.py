@@ -46,7 +46,7 @@ def test_files_have_their_owners_and_modes(spare: Host) -> None:
 def test_the_library_package_ships_no_test_extension_and_nothing_for_one_architecture(spare: Host) -> None:
     files = spare.run("dpkg", "-L", "python3-pam-arena", "arenad").stdout
     assert "_shim" not in files
-    assert ".so" not in files
+    assert not re.search(r"\.so$", files, re.MULTILINE)
     assert "pam_arena/locale/fr/LC_MESSAGES/arena.mo" in files
 
 
