@@ -33,8 +33,15 @@ static int time_left(const struct arena_channel *channel)
     return now < 0 || now >= channel->deadline ? 0 : (int)(channel->deadline - now);
 }
 
+/* Note errno for the log. */
+static enum arena_channel_result failed(struct arena_channel *channel, enum arena_channel_result how)
+{
+    channel->error = errno;
+    return how;
+}
+
 /* Wait for events on the socket. */
-static enum arena_channel_result wait_for(const struct arena_channel *channel, short events)
+static enum arena_channel_result wait_for(struct arena_channel *channel, short events)
 {
     for (;;) {
         struct pollfd watched = {.fd = channel->fd, .events = events};
@@ -45,7 +52,7 @@ static enum arena_channel_result wait_for(const struct arena_channel *channel, s
         if (ready > 0)
             return ARENA_OK;
         if (ready < 0 && errno != EINTR && errno != EAGAIN)
-            return events == POLLIN ? ARENA_CANNOT_RECEIVE : ARENA_CANNOT_SEND;
+            return failed(channel, events == POLLIN ? ARENA_CANNOT_RECEIVE : ARENA_CANNOT_SEND);
     }
 }
 
@@ -54,14 +61,14 @@ static enum arena_channel_result connect_to(struct arena_channel *channel, const
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
     if (length == 0 || length >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return ARENA_CANNOT_CONNECT;
+        errno = length == 0 ? ENOENT : ENAMETOOLONG;
+        return failed(channel, ARENA_CANNOT_CONNECT);
     }
     memcpy(address.sun_path, path, length);
     /* A full queue is EAGAIN, and poll() tells nothing of a socket that is not connected: wait, then try again. */
     while (connect(channel->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         if (errno != EAGAIN && errno != EINTR)
-            return ARENA_CANNOT_CONNECT;
+            return failed(channel, ARENA_CANNOT_CONNECT);
         if (time_left(channel) == 0)
             return ARENA_TOO_LATE;
         (void)poll(NULL, 0, RETRY_MS);
@@ -79,7 +86,7 @@ enum arena_channel_result arena_channel_open(struct arena_channel *channel, cons
     start_deadline(channel);
     channel->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (channel->fd < 0)
-        return ARENA_CANNOT_CONNECT;
+        return failed(channel, ARENA_CANNOT_CONNECT);
     result = connect_to(channel, path);
     if (result != ARENA_OK)
         return result;
@@ -90,9 +97,10 @@ enum arena_channel_result arena_channel_open(struct arena_channel *channel, cons
 
 enum arena_channel_result arena_channel_send(struct arena_channel *channel, const struct arena_message *message)
 {
-    enum arena_channel_result result = ARENA_CANNOT_SEND;
+    enum arena_channel_result result = ARENA_BAD_MESSAGE;
     size_t size;
 
+    channel->error = 0;
     start_deadline(channel);
     size = arena_encode(message, channel->buffer, ARENA_DATAGRAM_MAX);
     while (size > 0) {
@@ -101,12 +109,14 @@ enum arena_channel_result arena_channel_send(struct arena_channel *channel, cons
             result = ARENA_OK;
             break;
         }
-        if (sent >= 0 || (errno != EINTR && errno != EAGAIN))
+        if (sent >= 0 || (errno != EINTR && errno != EAGAIN)) {
+            bool closed = sent < 0 && (errno == EPIPE || errno == ECONNRESET);
+            result = failed(channel, closed ? ARENA_CLOSED : ARENA_CANNOT_SEND);
             break;
+        }
         result = wait_for(channel, POLLOUT);
         if (result != ARENA_OK)
             break;
-        result = ARENA_CANNOT_SEND;
     }
     explicit_bzero(channel->buffer, sizeof channel->buffer);
     return result;
@@ -115,6 +125,8 @@ enum arena_channel_result arena_channel_send(struct arena_channel *channel, cons
 enum arena_channel_result arena_channel_receive(struct arena_channel *channel, struct arena_message *message)
 {
     memset(message, 0, sizeof *message);
+    channel->error = 0;
+    start_deadline(channel);
     for (;;) {
         enum arena_channel_result result = wait_for(channel, POLLIN);
         ssize_t size;
@@ -123,12 +135,11 @@ enum arena_channel_result arena_channel_receive(struct arena_channel *channel, s
         size = recv(channel->fd, channel->buffer, sizeof channel->buffer, 0);
         if (size == 0)
             return ARENA_CLOSED;
-        if (size < 0 && errno != EINTR && errno != EAGAIN)
-            return ARENA_CANNOT_RECEIVE;
-        if (size < 0)
-            continue;
-        start_deadline(channel);
-        return arena_decode(channel->buffer, (size_t)size, message) ? ARENA_OK : ARENA_BAD_MESSAGE;
+        if (size > 0)
+            return arena_decode(channel->buffer, (size_t)size, message) ? ARENA_OK : ARENA_BAD_MESSAGE;
+        /* ECONNRESET comes once, before what is queued: the daemon gave its verdict and closed, an answer unread. */
+        if (errno != EINTR && errno != EAGAIN && errno != ECONNRESET)
+            return failed(channel, ARENA_CANNOT_RECEIVE);
     }
 }
 
@@ -146,15 +157,15 @@ const char *arena_channel_text(enum arena_channel_result result)
     case ARENA_OK:
         return "no error";
     case ARENA_CANNOT_CONNECT:
-        return "cannot connect (systemctl start arenad.socket)";
+        return "cannot connect (is arenad.socket running?)";
     case ARENA_WRONG_PEER:
-        return "the socket is not root's";
+        return "root does not listen there: nothing was sent";
     case ARENA_CANNOT_SEND:
         return "cannot send";
     case ARENA_CANNOT_RECEIVE:
         return "cannot receive";
     case ARENA_TOO_LATE:
-        return "no answer in time (systemctl status arenad)";
+        return "no answer in time (is arenad.service running?)";
     case ARENA_CLOSED:
         return "closed without a verdict";
     case ARENA_BAD_MESSAGE:

@@ -7,28 +7,31 @@
 /* What a call came to; the text of each, for the log, is arena_channel_text(). */
 enum arena_channel_result {
     ARENA_OK = 0,
-    ARENA_CANNOT_CONNECT, /* errno says why */
-    ARENA_WRONG_PEER,     /* the socket is not root's: nothing was sent */
-    ARENA_CANNOT_SEND,
-    ARENA_CANNOT_RECEIVE,
-    ARENA_TOO_LATE, /* the deadline passed */
-    ARENA_CLOSED,   /* the daemon closed without a verdict */
+    ARENA_CANNOT_CONNECT, /* error says why */
+    ARENA_WRONG_PEER,     /* root does not listen on the socket: nothing was sent */
+    ARENA_CANNOT_SEND,    /* error says why */
+    ARENA_CANNOT_RECEIVE, /* error says why */
+    ARENA_TOO_LATE,       /* the deadline passed */
+    ARENA_CLOSED,         /* the daemon closed; after a send, its verdict may still be there to receive */
     ARENA_BAD_MESSAGE,
 };
 
 struct arena_channel {
     int fd;
+    int error;                                    /* errno of what failed last, 0 if that is no matter of errno */
     int64_t deadline;                             /* CLOCK_MONOTONIC, milliseconds */
     unsigned char buffer[ARENA_DATAGRAM_MAX + 1]; /* one byte more, so that a longer datagram shows */
 };
 
-/* Connect to the socket at path, and see that its peer is uid 0. Always to be closed. Starts the deadline. */
+/* Each of the three takes ARENA_REPLY_TIMEOUT_MS at most. */
+
+/* Connect to the socket at path, and see that its peer is uid 0. Always to be closed. */
 enum arena_channel_result arena_channel_open(struct arena_channel *channel, const char *path);
 
-/* Send a message, and start the deadline afresh. */
+/* Send a message. */
 enum arena_channel_result arena_channel_send(struct arena_channel *channel, const struct arena_message *message);
 
-/* Receive a message, whose texts lie in the channel's buffer until the next call; starts the deadline afresh. */
+/* Receive a message, whose texts lie in the channel's buffer until the next call. */
 enum arena_channel_result arena_channel_receive(struct arena_channel *channel, struct arena_message *message);
 
 /* Close, and wipe. */

@@ -1,10 +1,12 @@
 /* pam_arena.so: asks, answers, and returns what arenad said. Decides nothing, stores nothing.
  *
  * One loop per call: receive a prompt, put it to PAM's conversation, send the answer, until DONE. Whatever fails on
- * the way is PAM_AUTHINFO_UNAVAIL or another error: PAM_SUCCESS and PAM_IGNORE come out of a DONE message alone, by
- * arena_verdict(), and every result starts out as PAM_SYSTEM_ERR.
+ * the way is PAM_AUTHINFO_UNAVAIL or another error. Four places alone return PAM_SUCCESS, and one of them PAM_IGNORE:
+ *   verdict()            what a DONE message of arenad said, if that call may end so
+ *   probe()              root listens on the socket: a change of PIN may be tried; nothing is changed yet
+ *   make_start()         the START is filled in: seen by serve(), which never returns it
+ *   pam_sm_setcred()     there are no credentials to set
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -18,6 +20,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 #define UNAVAILABLE_TEXT "OTP unavailable / OTP indisponible"
+#define ALLOWED_OPTIONS "socket=/PATH prompt=split prompt=joined try_first_pass use_first_pass forward_pass debug"
 
 /* What the module's line in /etc/pam.d says. */
 struct line {
@@ -27,32 +30,37 @@ struct line {
     bool debug;
 };
 
+static bool read_word(const char *word, struct line *line)
+{
+    if (strncmp(word, "socket=/", 8) == 0)
+        line->socket = word + 7;
+    else if (strcmp(word, "prompt=split") == 0)
+        line->options = (uint8_t)((line->options & ~ARENA_JOINED) | ARENA_SPLIT);
+    else if (strcmp(word, "prompt=joined") == 0)
+        line->options = (uint8_t)((line->options & ~ARENA_SPLIT) | ARENA_JOINED);
+    else if (strcmp(word, "try_first_pass") == 0)
+        line->collected = true;
+    else if (strcmp(word, "use_first_pass") == 0) {
+        line->collected = true;
+        line->options |= ARENA_FIRST_PASS;
+    } else if (strcmp(word, "forward_pass") == 0) {
+        line->collected = true;
+        line->options |= ARENA_FORWARD_PASS;
+    } else if (strcmp(word, "debug") == 0)
+        line->debug = true;
+    else
+        return false;
+    return true;
+}
+
 static bool read_line(pam_handle_t *pamh, int argc, const char **argv, struct line *line)
 {
     *line = (struct line){.socket = ARENA_SOCKET};
-    for (int i = 0; i < argc; i++) {
-        const char *word = argv[i];
-        if (strncmp(word, "socket=", 7) == 0)
-            line->socket = word + 7;
-        else if (strcmp(word, "prompt=split") == 0)
-            line->options |= ARENA_SPLIT;
-        else if (strcmp(word, "prompt=joined") == 0)
-            line->options |= ARENA_JOINED;
-        else if (strcmp(word, "try_first_pass") == 0)
-            line->collected = true;
-        else if (strcmp(word, "use_first_pass") == 0) {
-            line->collected = true;
-            line->options |= ARENA_FIRST_PASS;
-        } else if (strcmp(word, "debug") == 0)
-            line->debug = true;
-        else {
-            pam_syslog(pamh, LOG_ERR,
-                       "unknown option \"%s\"; allowed: socket=PATH prompt=split prompt=joined try_first_pass "
-                       "use_first_pass debug",
-                       word);
+    for (int i = 0; i < argc; i++)
+        if (!read_word(argv[i], line)) {
+            pam_syslog(pamh, LOG_ERR, "unknown option \"%s\"; allowed: " ALLOWED_OPTIONS, argv[i]);
             return false;
         }
-    }
     return true;
 }
 
@@ -68,37 +76,57 @@ static struct arena_bytes text_item(pam_handle_t *pamh, int item, size_t max)
     return text;
 }
 
+/* Whose login it is. Account never prompts, so it takes the name that stands, if any. */
+static int find_user(pam_handle_t *pamh, uint8_t operation, struct arena_bytes *user)
+{
+    const char *name = NULL;
+    if (operation == ARENA_ACCOUNT) {
+        *user = text_item(pamh, PAM_USER, ARENA_USER_MAX);
+        return user->data == NULL ? PAM_SYSTEM_ERR : PAM_SUCCESS;
+    }
+    int result = pam_get_user(pamh, &name, NULL);
+    if (result != PAM_SUCCESS)
+        return result == PAM_BUF_ERR || result == PAM_SYSTEM_ERR ? result : PAM_CONV_ERR;
+    if (name == NULL)
+        return PAM_SYSTEM_ERR;
+    /* A name this long is nobody's, cut or whole. */
+    *user = (struct arena_bytes){name, strnlen(name, ARENA_USER_MAX)};
+    return PAM_SUCCESS;
+}
+
 /* Fill in a START. The texts belong to PAM, and live as long as the call. */
 static int make_start(pam_handle_t *pamh, int flags, uint8_t operation, const struct line *line,
                       struct arena_start *start)
 {
-    const char *user = NULL, *auth_info = NULL;
-    int result = pam_get_user(pamh, &user, NULL);
+    const char *auth_info;
+    int result = find_user(pamh, operation, &start->user);
     if (result != PAM_SUCCESS)
-        return result == PAM_CONV_AGAIN ? PAM_CONV_ERR : result;
-    if (user == NULL)
-        return PAM_SYSTEM_ERR;
+        return result;
     start->operation = operation;
     start->options = line->options;
     start->flags = (uint32_t)flags;
     start->uid = (uint32_t)getuid();
-    /* One byte more than allowed, so that a longer service does not pass for a shorter one: encoding refuses it. */
+    /* What must not pass for something shorter is read one byte beyond its limit, then refused or left out. */
     start->service = text_item(pamh, PAM_SERVICE, ARENA_SERVICE_MAX + 1);
-    /* A name this long is nobody's, cut or whole. */
-    start->user = (struct arena_bytes){user, strnlen(user, ARENA_USER_MAX)};
+    if (start->service.size == 0 || start->service.size > ARENA_SERVICE_MAX) {
+        pam_syslog(pamh, LOG_ERR, "the service's name is not 1 to %d bytes long", ARENA_SERVICE_MAX);
+        return PAM_SYSTEM_ERR;
+    }
     start->ruser = text_item(pamh, PAM_RUSER, ARENA_RUSER_MAX);
     start->rhost = text_item(pamh, PAM_RHOST, ARENA_RHOST_MAX);
     start->tty = text_item(pamh, PAM_TTY, ARENA_TTY_MAX);
     auth_info = pam_getenv(pamh, "SSH_AUTH_INFO_0");
-    if (auth_info != NULL && strlen(auth_info) <= ARENA_AUTH_INFO_MAX)
+    if (auth_info != NULL && strnlen(auth_info, ARENA_AUTH_INFO_MAX + 1) <= ARENA_AUTH_INFO_MAX)
         start->auth_info = (struct arena_bytes){auth_info, strlen(auth_info)};
     if (line->collected)
-        start->passcode = text_item(pamh, PAM_AUTHTOK, ARENA_SECRET_MAX);
+        start->passcode = text_item(pamh, PAM_AUTHTOK, ARENA_SECRET_MAX + 1);
+    if (start->passcode.size > ARENA_SECRET_MAX)
+        start->passcode = (struct arena_bytes){NULL, 0};
     return PAM_SUCCESS;
 }
 
 /* Put one prompt to PAM's conversation. *typed is the caller's to wipe and free; NULL where nothing was typed. */
-static int converse(pam_handle_t *pamh, const struct arena_message *prompt, char **typed)
+static bool converse(pam_handle_t *pamh, uint8_t style, struct arena_bytes prompt, char **typed)
 {
     static const int PAM_STYLE[] = {
         [ARENA_HIDDEN] = PAM_PROMPT_ECHO_OFF,
@@ -108,25 +136,26 @@ static int converse(pam_handle_t *pamh, const struct arena_message *prompt, char
     };
     char text[ARENA_TEXT_MAX + 1];
     const void *item = NULL;
-    struct pam_response *responses = NULL;
-    const struct pam_message message = {.msg_style = PAM_STYLE[prompt->style], .msg = text};
+    struct pam_response *response = NULL;
+    const struct pam_message message = {.msg_style = PAM_STYLE[style], .msg = text};
     const struct pam_message *messages[] = {&message};
     const struct pam_conv *conversation;
     int result;
 
     *typed = NULL;
-    memcpy(text, prompt->text.data, prompt->text.size);
-    text[prompt->text.size] = '\0';
     result = pam_get_item(pamh, PAM_CONV, &item);
     conversation = item;
     if (result != PAM_SUCCESS || conversation == NULL || conversation->conv == NULL)
-        return PAM_CONV_ERR;
-    result = conversation->conv(1, messages, &responses, conversation->appdata_ptr);
-    if (responses != NULL) {
-        *typed = responses->resp;
-        free(responses);
+        return false;
+    memcpy(text, prompt.data, prompt.size);
+    text[prompt.size] = '\0';
+    result = conversation->conv(1, messages, &response, conversation->appdata_ptr);
+    explicit_bzero(text, sizeof text); /* one text of arenad's tells a new PIN */
+    if (response != NULL) {
+        *typed = response->resp;
+        free(response);
     }
-    return result == PAM_SUCCESS ? PAM_SUCCESS : PAM_CONV_ERR;
+    return result == PAM_SUCCESS;
 }
 
 static void wipe_and_free(char *typed)
@@ -136,25 +165,27 @@ static void wipe_and_free(char *typed)
     free(typed);
 }
 
-/* Show a prompt, and send what was typed if it asks for something. */
-static int answer(pam_handle_t *pamh, int flags, struct arena_channel *channel, const struct arena_message *prompt)
+/* Show a prompt, and send what was typed if it asks for something. False if PAM's conversation fails. */
+static bool answer(pam_handle_t *pamh, int flags, struct arena_channel *channel, const struct arena_message *prompt,
+                   enum arena_channel_result *sent)
 {
-    bool asks = prompt->style == ARENA_HIDDEN || prompt->style == ARENA_SHOWN;
+    bool asks = prompt->style == ARENA_HIDDEN || prompt->style == ARENA_SHOWN, conversed;
     char *typed = NULL;
-    int result = PAM_CONV_ERR;
 
     if (!asks && ((unsigned)flags & PAM_SILENT))
-        return PAM_SUCCESS;
-    result = converse(pamh, prompt, &typed);
-    if (result == PAM_SUCCESS && asks) {
+        return true;
+    conversed = converse(pamh, prompt->style, prompt->text, &typed);
+    if (conversed && asks) {
         /* Longer than any passcode can be: cut, it is denied like any other wrong one. */
         struct arena_message reply = {.type = ARENA_ANSWER};
         reply.typed = (struct arena_bytes){typed, typed == NULL ? 0 : strnlen(typed, ARENA_SECRET_MAX)};
-        /* A daemon that closed may have sent its verdict before: what cannot be sent is no end, receiving is. */
-        (void)arena_channel_send(channel, &reply);
+        *sent = arena_channel_send(channel, &reply);
+        /* A daemon that closed may have sent its verdict before: it is still there to receive. */
+        if (*sent == ARENA_CLOSED)
+            *sent = ARENA_OK;
     }
     wipe_and_free(typed);
-    return result;
+    return conversed;
 }
 
 /* The codes that arenad may end a call with; any other is a fault of the protocol. */
@@ -163,23 +194,25 @@ static bool code_allowed(uint8_t operation, int code)
     switch (code) {
     case PAM_SUCCESS:
     case PAM_IGNORE:
+    case PAM_AUTH_ERR:
     case PAM_AUTHINFO_UNAVAIL:
     case PAM_SYSTEM_ERR:
     case PAM_PERM_DENIED:
         return true;
-    case PAM_AUTH_ERR:
     case PAM_MAXTRIES:
         return operation == ARENA_AUTHENTICATE;
     case PAM_ACCT_EXPIRED:
         return operation == ARENA_ACCOUNT;
     case PAM_AUTHTOK_ERR:
+    case PAM_AUTHTOK_RECOVERY_ERR:
         return operation == ARENA_CHANGE_PIN;
     default:
         return false;
     }
 }
 
-static int arena_verdict(pam_handle_t *pamh, uint8_t operation, const struct arena_message *done)
+/* What a DONE message comes to. */
+static int verdict(pam_handle_t *pamh, uint8_t operation, const struct arena_message *done)
 {
     char authtok[ARENA_SECRET_MAX + 1];
     int result = done->code;
@@ -197,6 +230,15 @@ static int arena_verdict(pam_handle_t *pamh, uint8_t operation, const struct are
     return result;
 }
 
+/* Log why there is no verdict. */
+static int unavailable(pam_handle_t *pamh, const struct line *line, const struct arena_channel *channel,
+                       enum arena_channel_result reached)
+{
+    pam_syslog(pamh, LOG_ERR, "%s: %s%s%s", line->socket, arena_channel_text(reached), channel->error == 0 ? "" : ": ",
+               channel->error == 0 ? "" : strerror(channel->error));
+    return PAM_AUTHINFO_UNAVAIL;
+}
+
 /* Hold one conversation with arenad. */
 static int hold(pam_handle_t *pamh, int flags, const struct line *line, const struct arena_message *start)
 {
@@ -209,51 +251,76 @@ static int hold(pam_handle_t *pamh, int flags, const struct line *line, const st
         reached = arena_channel_send(&channel, start);
     while (reached == ARENA_OK) {
         reached = arena_channel_receive(&channel, &message);
+        if (reached == ARENA_OK && message.type == ARENA_DONE) {
+            result = verdict(pamh, start->start.operation, &message);
+            goto end;
+        }
+        if (reached == ARENA_OK && message.type != ARENA_PROMPT)
+            reached = ARENA_BAD_MESSAGE;
         if (reached != ARENA_OK)
             break;
-        if (message.type == ARENA_DONE) {
-            result = arena_verdict(pamh, start->start.operation, &message);
+        if (line->debug)
+            pam_syslog(pamh, LOG_DEBUG, "prompt of style %d", message.style);
+        if (!answer(pamh, flags, &channel, &message, &reached)) {
+            pam_syslog(pamh, LOG_ERR, "the conversation with the application failed");
+            result = PAM_CONV_ERR;
             goto end;
         }
-        if (message.type != ARENA_PROMPT) {
-            reached = ARENA_BAD_MESSAGE;
-            break;
-        }
-        result = answer(pamh, flags, &channel, &message);
-        if (result != PAM_SUCCESS)
-            goto end;
-        result = PAM_SYSTEM_ERR;
     }
-    result = PAM_AUTHINFO_UNAVAIL;
-    pam_syslog(pamh, LOG_ERR, "%s: %s%s%s", line->socket, arena_channel_text(reached),
-               reached == ARENA_CANNOT_CONNECT ? ": " : "", reached == ARENA_CANNOT_CONNECT ? strerror(errno) : "");
+    result = unavailable(pamh, line, &channel, reached);
 end:
     arena_channel_close(&channel);
     explicit_bzero(&message, sizeof message);
     return result;
 }
 
+/* See whether a conversation could be held. */
+static int probe(pam_handle_t *pamh, const struct line *line)
+{
+    struct arena_channel channel = {.fd = -1};
+    int result = PAM_TRY_AGAIN;
+    enum arena_channel_result reached = arena_channel_open(&channel, line->socket);
+
+    if (reached == ARENA_OK)
+        result = PAM_SUCCESS;
+    else
+        (void)unavailable(pamh, line, &channel, reached);
+    arena_channel_close(&channel);
+    return result;
+}
+
+static int serve(pam_handle_t *pamh, int flags, const struct line *line, uint8_t operation)
+{
+    struct arena_message start = {.type = ARENA_START};
+    /* PAM asks twice for a change: before anything is changed it only wants to know whether it could be. */
+    if (operation == ARENA_CHANGE_PIN && ((unsigned)flags & PAM_PRELIM_CHECK))
+        return probe(pamh, line);
+    int result = make_start(pamh, flags, operation, line, &start.start);
+    return result == PAM_SUCCESS ? hold(pamh, flags, line, &start) : result;
+}
+
+/* Tell the holder that it is not their passcode. Account has nobody to tell. */
+static void say_unavailable(pam_handle_t *pamh, int flags, uint8_t operation)
+{
+    const struct arena_bytes text = {UNAVAILABLE_TEXT, sizeof UNAVAILABLE_TEXT - 1};
+    char *typed = NULL;
+    if (operation == ARENA_ACCOUNT || ((unsigned)flags & PAM_SILENT))
+        return;
+    (void)converse(pamh, ARENA_ERROR, text, &typed);
+    wipe_and_free(typed);
+}
+
 static int call(pam_handle_t *pamh, int flags, int argc, const char **argv, uint8_t operation)
 {
     struct line line;
-    struct arena_message start = {.type = ARENA_START};
     int result = PAM_SYSTEM_ERR;
 
-    if (read_line(pamh, argc, argv, &line)) {
-        result = make_start(pamh, flags, operation, &line, &start.start);
-        if (result == PAM_SUCCESS)
-            result = hold(pamh, flags, &line, &start);
-        if (line.debug)
-            pam_syslog(pamh, LOG_DEBUG, "operation %d: %s", operation, pam_strerror(pamh, result));
-    }
-    if ((result == PAM_AUTHINFO_UNAVAIL || result == PAM_SYSTEM_ERR) && !((unsigned)flags & PAM_SILENT) &&
-        operation != ARENA_ACCOUNT) {
-        struct arena_message text = {.type = ARENA_PROMPT, .style = ARENA_ERROR};
-        char *typed = NULL;
-        text.text = (struct arena_bytes){UNAVAILABLE_TEXT, sizeof UNAVAILABLE_TEXT - 1};
-        (void)converse(pamh, &text, &typed);
-        wipe_and_free(typed);
-    }
+    if (read_line(pamh, argc, argv, &line))
+        result = serve(pamh, flags, &line, operation);
+    if (result == PAM_AUTHINFO_UNAVAIL || result == PAM_SYSTEM_ERR || result == PAM_TRY_AGAIN)
+        say_unavailable(pamh, flags, operation);
+    if (line.debug)
+        pam_syslog(pamh, LOG_DEBUG, "operation %d: %s", operation, pam_strerror(pamh, result));
     return result;
 }
 
@@ -267,21 +334,9 @@ EXPORTED int pam_sm_acct_mgmt(pam_handle_t *pamh, int flags, int argc, const cha
     return call(pamh, flags, argc, argv, ARENA_ACCOUNT);
 }
 
-/* PAM asks twice: before anything is changed it only wants to know whether a change could be made. */
 EXPORTED int pam_sm_chauthtok(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
-    struct arena_channel channel = {.fd = -1};
-    struct line line;
-    int result = PAM_TRY_AGAIN;
-
-    if (!((unsigned)flags & PAM_PRELIM_CHECK))
-        return call(pamh, flags, argc, argv, ARENA_CHANGE_PIN);
-    if (!read_line(pamh, argc, argv, &line))
-        return PAM_SYSTEM_ERR;
-    if (arena_channel_open(&channel, line.socket) == ARENA_OK)
-        result = PAM_SUCCESS;
-    arena_channel_close(&channel);
-    return result;
+    return call(pamh, flags, argc, argv, ARENA_CHANGE_PIN);
 }
 
 /* The module has no credentials to set. */
