@@ -20,7 +20,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 #define UNAVAILABLE_TEXT "OTP unavailable / OTP indisponible"
-#define ALLOWED_OPTIONS "socket=/PATH prompt=split prompt=joined try_first_pass use_first_pass forward_pass debug"
+#define ALLOWED_OPTIONS "socket=PATH prompt=split prompt=joined try_first_pass use_first_pass forward_pass debug"
 
 /* What the module's line in /etc/pam.d says. */
 struct line {
@@ -32,7 +32,7 @@ struct line {
 
 static bool read_word(const char *word, struct line *line)
 {
-    if (strncmp(word, "socket=/", 8) == 0)
+    if (strncmp(word, "socket=", 7) == 0)
         line->socket = word + 7;
     else if (strcmp(word, "prompt=split") == 0)
         line->options = (uint8_t)((line->options & ~ARENA_JOINED) | ARENA_SPLIT);
@@ -274,6 +274,12 @@ end:
     return result;
 }
 
+/* PAM asks twice for a change: before anything is changed it only wants to know whether it could be. */
+static bool is_probe(uint8_t operation, int flags)
+{
+    return operation == ARENA_CHANGE_PIN && ((unsigned)flags & PAM_PRELIM_CHECK);
+}
+
 /* See whether a conversation could be held. */
 static int probe(pam_handle_t *pamh, const struct line *line)
 {
@@ -292,19 +298,18 @@ static int probe(pam_handle_t *pamh, const struct line *line)
 static int serve(pam_handle_t *pamh, int flags, const struct line *line, uint8_t operation)
 {
     struct arena_message start = {.type = ARENA_START};
-    /* PAM asks twice for a change: before anything is changed it only wants to know whether it could be. */
-    if (operation == ARENA_CHANGE_PIN && ((unsigned)flags & PAM_PRELIM_CHECK))
+    if (is_probe(operation, flags))
         return probe(pamh, line);
     int result = make_start(pamh, flags, operation, line, &start.start);
     return result == PAM_SUCCESS ? hold(pamh, flags, line, &start) : result;
 }
 
-/* Tell the holder that it is not their passcode. Account has nobody to tell. */
+/* Tell the holder that it is not their passcode. Account has nobody to tell, and a probe comes before any question. */
 static void say_unavailable(pam_handle_t *pamh, int flags, uint8_t operation)
 {
     const struct arena_bytes text = {UNAVAILABLE_TEXT, sizeof UNAVAILABLE_TEXT - 1};
     char *typed = NULL;
-    if (operation == ARENA_ACCOUNT || ((unsigned)flags & PAM_SILENT))
+    if (operation == ARENA_ACCOUNT || ((unsigned)flags & PAM_SILENT) || is_probe(operation, flags))
         return;
     (void)converse(pamh, ARENA_ERROR, text, &typed);
     wipe_and_free(typed);
@@ -317,7 +322,7 @@ static int call(pam_handle_t *pamh, int flags, int argc, const char **argv, uint
 
     if (read_line(pamh, argc, argv, &line))
         result = serve(pamh, flags, &line, operation);
-    if (result == PAM_AUTHINFO_UNAVAIL || result == PAM_SYSTEM_ERR || result == PAM_TRY_AGAIN)
+    if (result == PAM_AUTHINFO_UNAVAIL || result == PAM_SYSTEM_ERR)
         say_unavailable(pamh, flags, operation);
     if (line.debug)
         pam_syslog(pamh, LOG_DEBUG, "operation %d: %s", operation, pam_strerror(pamh, result));

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from pam_arena.errors import ArenaError
 
@@ -18,7 +19,7 @@ _REFUSED_EXIT = 1
 class _Journal(logging.Formatter):
     """One line a record, with the priority that journald reads at its start (sd-daemon(3))."""
 
-    _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+    _PRIORITY: ClassVar = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
     def format(self, record: logging.LogRecord) -> str:
         line = record.getMessage().encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
@@ -54,11 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(wanted: argparse.Namespace) -> int:
     # Each part imports what it needs and no more: the login daemon is to be small and quick to start.
     if wanted.part in (None, "login"):
-        code: int = importlib.import_module(".login.service", __package__).run(wanted.config)
-        return code
+        return int(importlib.import_module(".login.service", __package__).run(wanted.config))
     if wanted.part == "desk":
-        code = importlib.import_module(".desk.service", __package__).run(wanted.config)
-        return code
+        return int(importlib.import_module(".desk.service", __package__).run(wanted.config))
     if wanted.part == "migrate":
         from .store.engine import store_path
 

@@ -295,7 +295,9 @@ def load(path: Path = DEFAULT_PATH) -> Config:
         _merge(file, _parse(file), merged, services)
     sections = {name: kind(**merged.pop(name, {})) for name, (kind, _) in _SECTIONS.items()}
     default = evolve(Service(), **services.pop("default"))
-    config = Config(**merged, **sections, services={"default": default, **{n: evolve(default, **s) for n, s in services.items()}})
+    config = Config(
+        **merged, **sections, services={"default": default, **{n: evolve(default, **s) for n, s in services.items()}}
+    )
     _check_together(config)
     return config
 

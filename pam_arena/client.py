@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from . import protocol
 from .errors import LocalProtocolError, RemoteProtocolError, ServiceDown
@@ -52,10 +53,8 @@ class Client:
     def _answer(self, line: socket.socket, answer: Secret | None) -> None:
         if answer is None:
             raise LocalProtocolError("a prompt was not answered")
-        try:
+        with suppress(OSError):  # closed meanwhile: a verdict may still be in the queue, and is read next
             line.send(encode(Answer(answer)))
-        except OSError:
-            pass  # closed meanwhile: a verdict may still be in the queue, and is read next
 
     def _connect(self) -> socket.socket:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -5,7 +5,6 @@ A *step* is an integer: for TOTP the number of periods since 1970 (RFC 6238 sect
 """
 
 import base64
-import binascii
 import enum
 import hashlib
 import hmac
@@ -117,7 +116,7 @@ def _base32(text: str) -> bytes:
         raise SeedError("the seed is empty: give one line of hex, base32 or an otpauth URI")
     try:
         return base64.b32decode(bare + "=" * (-len(bare) % 8))
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; text that is not ASCII is another
         raise SeedError("the seed is neither hex nor base32 nor an otpauth URI") from None
 
 

@@ -6,6 +6,7 @@ tokencode, all before them is the PIN. It may come in one field or in two, and t
 
 import enum
 import unicodedata
+from itertools import pairwise
 
 from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import Type, hash_secret, verify_secret
@@ -83,7 +84,7 @@ def find_flaw(pin: str, policy: Policy, serial: str = "", code: str = "") -> Fla
     """Why `pin` may not be chosen by the holder of token `serial` who just typed `code`; None if it may."""
     if not policy.shortest <= len(pin) <= policy.longest or (policy.digits_only and not _all_digits(pin)):
         return Flaw.LENGTH
-    steps = {ord(later) - ord(earlier) for earlier, later in zip(pin, pin[1:], strict=False)}
+    steps = {ord(later) - ord(earlier) for earlier, later in pairwise(pin)}
     repeats_or_runs = len(steps) == 1 and steps <= {0, 1, -1}
     circular = pin in "01234567890" or pin in "09876543210"
     on_keypad = any(pin == (column * 2)[: len(pin)] or pin == column for column in _KEYPAD_COLUMNS)

@@ -5,6 +5,8 @@ import enum
 MAGIC = b"AR"
 VERSION = 1
 VERSIONS = frozenset({1})  # those that the daemon speaks: this one and the one before
+HEADER_SIZE = 4
+FIELD_HEADER_SIZE = 3
 DATAGRAM_MAX = 4096
 SOCKET = "/run/arena/auth.sock"
 REPLY_TIMEOUT_MS = 9800

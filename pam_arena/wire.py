@@ -1,7 +1,8 @@
 """Messages to datagrams and back (c_shim/protocol.h). Pure: no socket, no clock.
 
 Theory: a message is a header and fields in any order. What a type may and must carry stands in `_LAYOUT`, once, for
-both directions. Bytes that break a rule raise; nothing is guessed, mended or read in part.
+both directions. Bytes that break a rule raise; nothing is guessed, mended or read in part. What C accepts
+(c_shim/wire.c) is accepted here, and nothing else: a test mutates datagrams until the two would differ.
 """
 
 from typing import Any
@@ -97,8 +98,8 @@ _LAYOUT: dict[Type, tuple[type[Any], tuple[_Field, ...]]] = {
     ),
 }
 _TYPE_OF: dict[type[Any], Type] = {kind: number for number, (kind, _) in _LAYOUT.items()}
-_OPTION_BITS = sum(Option)
-_is_number = {int: True, Operation: True, Option: True, Style: True}.get
+_BY_TAG = {kind: {one.tag.value: one for one in known} for kind, known in _LAYOUT.values()}
+_KNOWN_BITS = sum(Option)
 
 
 def encode(message: Message) -> bytes:
@@ -115,17 +116,24 @@ def encode(message: Message) -> bytes:
     return datagram
 
 
-def decode(datagram: bytes) -> Message:
-    """The message of a datagram. Raises RemoteProtocolError naming the rule that it breaks, never a value."""
-    if len(datagram) > protocol.DATAGRAM_MAX or len(datagram) < 4 or datagram[:2] != protocol.MAGIC:
+def decode(datagram: bytes, *expected: type[Message]) -> Message:
+    """The message of a datagram; expected: the types whose turn it is, none for any.
+
+    Raises RemoteProtocolError naming the rule that is broken, never a value.
+    """
+    size = len(datagram)
+    if not protocol.HEADER_SIZE <= size <= protocol.DATAGRAM_MAX or datagram[:2] != protocol.MAGIC:
         raise RemoteProtocolError("no message of ours: wrong size or magic")
-    if datagram[2] not in protocol.VERSIONS:
-        raise RemoteProtocolError(f"version {datagram[2]} is not spoken here")
-    layout = _LAYOUT.get(datagram[3])  # type: ignore[call-overload]  # an IntEnum's keys are found by their number
+    version, number = datagram[2], datagram[3]
+    if version not in protocol.VERSIONS:
+        raise RemoteProtocolError(f"version {version} is not spoken here")
+    layout = _LAYOUT.get(number)  # type: ignore[call-overload]  # an IntEnum's keys are found by their number
     if layout is None:
-        raise RemoteProtocolError(f"unknown type {datagram[3]}")
+        raise RemoteProtocolError(f"unknown type {number}")
     kind, known = layout
-    values = _fields(datagram, kind.__name__, {one.tag.value: one for one in known})
+    if expected and kind not in expected:
+        raise RemoteProtocolError(f"{kind.__name__} out of turn")
+    values = _fields(datagram, kind)
     missing = [one.name for one in known if one.required and one.name not in values]
     if missing:
         raise RemoteProtocolError(f"{kind.__name__}: {missing[0]} is missing")
@@ -133,45 +141,59 @@ def decode(datagram: bytes) -> Message:
     return message
 
 
-def _fields(datagram: bytes, what: str, known: dict[int, _Field]) -> dict[str, Any]:
+def _fields(datagram: bytes, kind: type[Any]) -> dict[str, Any]:
+    known, what = _BY_TAG[kind], kind.__name__
     values: dict[str, Any] = {}
-    at = 4
+    at = protocol.HEADER_SIZE
     while at < len(datagram):
         one = known.get(datagram[at])
         if one is None or one.name in values:
             raise RemoteProtocolError(f"{what}: unknown or repeated tag {datagram[at]:#04x}")
-        end = at + 3 + int.from_bytes(datagram[at + 1 : at + 3], "big")
-        if at + 3 > len(datagram) or end > len(datagram):
+        begin = at + protocol.FIELD_HEADER_SIZE
+        end = begin + int.from_bytes(datagram[at + 1 : begin], "big")
+        if begin > len(datagram) or end > len(datagram):
             raise RemoteProtocolError(f"{what}: {one.name} is truncated")
-        values[one.name] = _from_bytes(one, datagram[at + 3 : end], what)
+        values[one.name] = _from_bytes(one, datagram[begin:end], what)
         at = end
     return values
 
 
+def _is_number(one: _Field) -> bool:
+    return one.kind is not str and one.kind is not Secret
+
+
 def _to_bytes(one: _Field, value: Any) -> bytes:
-    if _is_number(one.kind):
-        if not 0 <= value < 1 << 8 * one.size:
-            raise LocalProtocolError(f"{one.name}: {value} does not fit {one.size} bytes")
+    if _is_number(one):
+        if not 0 <= value < 1 << 8 * one.size or not _is_known(one, value):
+            raise LocalProtocolError(f"{one.name}: {int(value)} is no value of it")
         return int(value).to_bytes(one.size, "big")
     if value is None:
         return b""
-    raw: bytes = value.reveal() if isinstance(value, Secret) else value.encode("utf-8", "surrogateescape")
-    if len(raw) > one.size or b"\0" in raw or (one.required and not raw and not one.may_be_empty):
+    try:
+        raw: bytes = value.reveal() if isinstance(value, Secret) else value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise LocalProtocolError(f"{one.name}: holds what no text of bytes holds") from None
+    if not _fits(one, raw) or (not raw and one.required and not one.may_be_empty):
         raise LocalProtocolError(f"{one.name}: {len(raw)} bytes; up to {one.size} are allowed, none of them NUL")
     return raw
 
 
 def _from_bytes(one: _Field, raw: bytes, what: str) -> Any:
-    if _is_number(one.kind):
+    if _is_number(one):
         number = int.from_bytes(raw, "big")
-        bad = len(raw) != one.size or (one.kind is Option and number & ~_OPTION_BITS)
-        try:
-            value = None if bad else one.kind(number)
-        except ValueError:
-            value = None
-        if value is None:
+        if len(raw) != one.size or not _is_known(one, number):
             raise RemoteProtocolError(f"{what}: {one.name} has no known value")
-        return value
-    if len(raw) > one.size or b"\0" in raw or (not raw and not one.may_be_empty):
+        return one.kind(number)
+    if not _fits(one, raw) or (not raw and not one.may_be_empty):
         raise RemoteProtocolError(f"{what}: {one.name} is empty, too long or holds a NUL")
     return Secret(raw) if one.kind is Secret else raw.decode("utf-8", "surrogateescape")
+
+
+def _is_known(one: _Field, number: int) -> bool:
+    if one.kind is Option:
+        return number & ~_KNOWN_BITS == 0
+    return one.kind is int or number in one.kind._value2member_map_
+
+
+def _fits(one: _Field, raw: bytes) -> bool:
+    return len(raw) <= one.size and b"\0" not in raw

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).with_name("service")))
-from arena import Service  # noqa: E402  # found by the line above: tests/ is no package
+from arena import Service  # found by the line above: tests/ is no package
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         caller = desk.caller(request, "key export")
         passphrase = Secret(str((await _body(request)).get("passphrase", "")).encode())
         document = await asyncio.to_thread(export_key, desk.master, passphrase)
-        await desk.run(lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk")))
+        await desk.run(
+            lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk"))
+        )
         return web.json_response({"export": document})
 
     return [

@@ -17,8 +17,6 @@ from ..store.writer import Writer
 from ..vault import Vault
 
 
-
-
 def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
     """Check that the store was made under this master key; in a new one, note the key and add the decoys."""
     now = int(clock.now())

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 import struct
+from contextlib import suppress
 
 from pam_arena.errors import ProtocolError
 from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
@@ -30,6 +31,7 @@ class Listener:
         self._socket, self._desk, self._slots = listening, desk, slots
         self._open: set[Connection] = set()
         self._per_uid: dict[int, int] = {}
+        self._emptied = asyncio.Event()
         listening.setblocking(False)
 
     def start(self) -> None:
@@ -45,9 +47,10 @@ class Listener:
         """Accept no more, let verdicts finish, give people at a prompt their grace, then close what is left."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket.fileno())
-        end = loop.time() + GRACE
-        while self._open and loop.time() < end:
-            await asyncio.sleep(0.02)
+        self._emptied.clear()
+        if self._open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), GRACE)
         for connection in [c for c in self._open if not c.working]:
             connection.close()
         while tasks := under_way():
@@ -79,6 +82,8 @@ class Listener:
     def forget(self, connection: "Connection", uid: int) -> None:
         """A connection was closed."""
         self._open.discard(connection)
+        if not self._open:
+            self._emptied.set()
         left = self._per_uid.get(uid, 1) - 1
         if left:
             self._per_uid[uid] = left

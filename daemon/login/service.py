@@ -83,7 +83,9 @@ class _Service:
 
     async def touch_store(self) -> None:
         """A read and a write transaction, through the very thread that commits verdicts."""
-        await asyncio.wrap_future(self.writer.submit(lambda connection: connection.exec_driver_sql("SELECT 1 FROM meta").first()))
+        await asyncio.wrap_future(
+            self.writer.submit(lambda connection: connection.exec_driver_sql("SELECT 1 FROM meta").first())
+        )
 
 
 async def _serve(

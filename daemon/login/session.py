@@ -13,7 +13,7 @@ from attrs import frozen
 
 from pam_arena import conversation as talk
 from pam_arena.errors import ArenaError, StoreError
-from pam_arena.protocol import Operation, Option, Style
+from pam_arena.protocol import Operation, Option
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start
 

@@ -88,7 +88,16 @@ class _Finding:
 class Verifier:
     """Verifies attempts against the store; `cores` argon2id run at once."""
 
-    def __init__(self, engine: sa.engine.Engine, writer: Writer, vault: Vault, clock: Clock, config: Config, hasher: pin.Hasher, cores: int) -> None:
+    def __init__(
+        self,
+        engine: sa.engine.Engine,
+        writer: Writer,
+        vault: Vault,
+        clock: Clock,
+        config: Config,
+        hasher: pin.Hasher,
+        cores: int,
+    ) -> None:
         self._engine, self._writer, self._vault, self._clock = engine, writer, vault, clock
         self.config = config
         self._hasher = hasher
@@ -134,7 +143,9 @@ class Verifier:
     async def give_up(self, attempt: Attempt, subject: Subject) -> Verdict:
         """Record a denial to a holder who did not manage to choose a PIN."""
         ref, now = new_ref(), self._clock.now()
-        event = evolve(_event(attempt, "login", subject.name, subject.slot.serial), outcome="denied", reason=Reason.GAVE_UP, ref=ref)
+        event = evolve(
+            _event(attempt, "login", subject.name, subject.slot.serial), outcome="denied", reason=Reason.GAVE_UP, ref=ref
+        )
         await asyncio.wrap_future(self._writer.submit(lambda connection: append(connection, now, event)))
         return Verdict(Outcome.DENIED, ref)
 
@@ -181,16 +192,14 @@ class Verifier:
 
     def _match(self, slot: Slot, first: str, second: str, at: float) -> tuple[Slot, int | None, int, bool]:
         window = self.config.code.window
-        if slot.mechanism.kind is Kind.TOTP:
-            middle = slot.mechanism.step_at(at) + slot.drift
-        else:
-            middle = slot.last_step + 1 + REACH
+        totp = slot.mechanism.kind is Kind.TOTP
+        middle = slot.mechanism.step_at(at) + slot.drift if totp else slot.last_step + 1 + REACH
         typed = pin.split(first, second, slot.mechanism.digits)
         seed = self._vault.open_seed(slot.seed, slot.serial, slot.seed_version)
         with seed:
             step = find_step(seed, slot.mechanism, typed.code, range(middle - REACH, middle + REACH + 1))
         offset = 0 if step is None else step - middle
-        near = abs(offset) <= window if slot.mechanism.kind is Kind.TOTP else offset < LOOK_AHEAD - REACH
+        near = abs(offset) <= window if totp else offset < LOOK_AHEAD - REACH
         return slot, step, offset, step is not None and near and slot.real
 
     def _settle(self, connection: sa.engine.Connection, attempt: Attempt, finding: _Finding) -> tuple[Verdict, Subject]:
@@ -228,7 +237,9 @@ class Verifier:
             drift=slot.drift + (learn if granted and totp else 0),
             wrong_pins=wrong_pins,
             at=now,
-            disable_because=f"{wrong_pins} right codes with a wrong PIN" if reason is Reason.WRONG_PIN and wrong_pins >= limit else "",
+            disable_because=f"{wrong_pins} right codes with a wrong PIN"
+            if reason is Reason.WRONG_PIN and wrong_pins >= limit
+            else "",
         )
 
 

@@ -132,7 +132,11 @@ def active_tokens(connection: sa.engine.Connection, name: str) -> tuple[int, int
 
 _SPEND = (
     sa.update(token)
-    .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"), token.c.state.in_([State.ACTIVE, State.DECOY]))
+    .where(
+        token.c.id == sa.bindparam("slot"),
+        token.c.last_step < sa.bindparam("step"),
+        token.c.state.in_([State.ACTIVE, State.DECOY]),
+    )
     .values(last_step=sa.bindparam("step"))
 )
 
@@ -157,7 +161,14 @@ _MARK = (
 
 
 def mark(
-    connection: sa.engine.Connection, slot: Slot, *, granted_step: int, drift: int, wrong_pins: int, at: int, disable_because: str
+    connection: sa.engine.Connection,
+    slot: Slot,
+    *,
+    granted_step: int,
+    drift: int,
+    wrong_pins: int,
+    at: int,
+    disable_because: str,
 ) -> None:
     """Write what an attempt changed of a token; a reason to disable it disables it."""
     values = {"granted": granted_step, "drifted": drift, "wrong": wrong_pins, "at": at}
@@ -167,7 +178,9 @@ def mark(
 _STAND = (
     sa.update(origin)
     .where(
-        origin.c.holder_id == sa.bindparam("whose"), origin.c.kind == sa.bindparam("what"), origin.c.key == sa.bindparam("where")
+        origin.c.holder_id == sa.bindparam("whose"),
+        origin.c.kind == sa.bindparam("what"),
+        origin.c.key == sa.bindparam("where"),
     )
     .values(
         failures=sa.bindparam("failed"),

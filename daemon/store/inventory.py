@@ -92,7 +92,7 @@ def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state
 def count_tokens(connection: sa.engine.Connection) -> dict[str, int]:
     """How many tokens are in each state."""
     counted = sa.select(token.c.state, sa.func.count()).where(token.c.state != State.DECOY).group_by(token.c.state)
-    return {state: number for state, number in connection.execute(counted).all()}
+    return {str(row[0]): int(row[1]) for row in connection.execute(counted).all()}
 
 
 def update_token(connection: sa.engine.Connection, token_id: int, **values: Any) -> None:
@@ -127,4 +127,6 @@ def find_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
 
 def last_events(connection: sa.engine.Connection, name: str, limit: int) -> list[Row]:
     """The latest audit rows about a holder, latest first."""
-    return list(connection.execute(sa.select(audit).where(audit.c.holder == name).order_by(audit.c.id.desc()).limit(limit)).all())
+    return list(
+        connection.execute(sa.select(audit).where(audit.c.holder == name).order_by(audit.c.id.desc()).limit(limit)).all()
+    )

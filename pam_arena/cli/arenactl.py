@@ -39,11 +39,16 @@ def status(output: Output) -> None:
     """The service at a glance."""
     found = DeskClient().get("/status")
     state = subprocess.run(
-        ["systemctl", "show", "arenad.service", "-p", "ActiveState", "-p", "StatusText"], capture_output=True, text=True, check=False
+        ["systemctl", "show", "arenad.service", "-p", "ActiveState", "-p", "StatusText"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     unit = dict(line.partition("=")[::2] for line in state.stdout.splitlines())
     tokens = {f"tokens {name}": number for name, number in found["tokens"].items()}
-    output.record({"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"], **tokens})
+    output.record(
+        {"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"], **tokens}
+    )
 
 
 @main.command()

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hosts import PASSWORD, Answer, Dialogue, Fob, Host
+from hosts import DRIVER, PASSWORD, Answer, Dialogue, Host
 
 GOLDEN = Path(__file__).with_name("golden")
 ASK_PIN, ASK_CODE = r"leave empty\): ", r"on your key\): "
@@ -173,30 +173,6 @@ def test_a_reference_is_explained_to_the_desk(arena_first: Host) -> None:
     assert "right code, wrong PIN" in arena_first.arenactl("why", found[1]).stdout
 
 
-TIMED = """
-import ctypes, sys, time
-pam = ctypes.CDLL("libpam.so.0")
-class Message(ctypes.Structure): _fields_ = [("style", ctypes.c_int), ("text", ctypes.c_char_p)]
-class Response(ctypes.Structure): _fields_ = [("text", ctypes.c_void_p), ("code", ctypes.c_int)]
-CONV = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.POINTER(Message)), ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)
-class Conv(ctypes.Structure): _fields_ = [("conv", CONV), ("data", ctypes.c_void_p)]
-libc = ctypes.CDLL(None); libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
-answers = sys.argv[2:]
-def converse(n, messages, responses, data):
-    responses[0] = libc.calloc(n, ctypes.sizeof(Response))
-    if messages[0].contents.style < 3:
-        ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(answers.pop(0).encode())
-    else:
-        print(messages[0].contents.text.decode(), end="|")
-    return 0
-handle = ctypes.c_void_p()
-conv = Conv(CONV(converse), None)
-assert pam.pam_start(b"arena-only", sys.argv[1].encode(), ctypes.byref(conv), ctypes.byref(handle)) == 0
-begun = time.monotonic()
-result = pam.pam_authenticate(handle, 0)
-print(result, round(time.monotonic() - begun, 2))
-pam.pam_end(handle, result)
-"""
 SUCCESS, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 7, 9
 
 
@@ -204,10 +180,10 @@ SUCCESS, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 7, 9
 def module_alone(password_first: Host) -> Callable[..., tuple[int, float, str]]:
     """Runs the module by itself: (PAM's code, seconds, what was said)."""
     (password_first.root / "etc/pam.d/arena-only").write_text("auth required pam_arena.so\naccount required pam_permit.so\n")
-    (password_first.root / "usr/local/lib/arena-test/timed.py").write_text(TIMED)
+    password_first.copy(Path(__file__).with_name("authenticate.py"), to=DRIVER)
 
     def authenticate(user: str, *answers: str) -> tuple[int, float, str]:
-        output = password_first.run("python3", "/usr/local/lib/arena-test/timed.py", user, *answers).stdout
+        output = password_first.run("python3", f"{DRIVER}/authenticate.py", user, *answers).stdout
         said, _, verdict = output.rpartition("|")
         code, seconds = verdict.split()
         return int(code), float(seconds), said

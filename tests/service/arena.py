@@ -10,19 +10,21 @@ import time
 from pathlib import Path
 
 import pyotp
-
 from arenad import config
 from arenad.store.engine import make_engine, open_store, read_only
 from arenad.store.inventory import NewToken, add_holder, add_token
 from arenad.store.migrate import migrate
 from arenad.store.schema import State
 from arenad.vault import Vault
+
 from pam_arena.client import Client
 from pam_arena.otp import Mechanism
 from pam_arena.secret import Secret
 
 SLOW = Mechanism(period=600)  # so that a test's codes stay in their step while it runs
-_LAUNCH = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+_LAUNCH = (
+    "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 class Service:
@@ -52,7 +54,9 @@ class Service:
         env |= {"NOTIFY_SOCKET": str(self.folder / "notify"), "MALLOC_MMAP_THRESHOLD_": "1048576"}
         command = [sys.executable, "-c", _LAUNCH, "-m", "arenad", "--config", str(self.config)]
         with self.journal.open("ab") as journal:
-            self.process = subprocess.Popen(command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,))
+            self.process = subprocess.Popen(
+                command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,)
+            )
         self.wait_for_state("READY=1")
 
     def wait_for_state(self, wanted: str, timeout: float = 10) -> None:
@@ -117,7 +121,9 @@ class Token:
     def __init__(self, seed: Secret, mechanism: Mechanism) -> None:
         secret = base64.b32encode(seed.reveal()).decode()
         self.period = mechanism.period
-        self._totp = pyotp.TOTP(secret, digits=mechanism.digits, digest=getattr(hashlib, mechanism.algorithm), interval=mechanism.period)
+        self._totp = pyotp.TOTP(
+            secret, digits=mechanism.digits, digest=getattr(hashlib, mechanism.algorithm), interval=mechanism.period
+        )
 
     def code(self, ahead: int = 0) -> str:
         """What the display shows now, or so many steps later."""

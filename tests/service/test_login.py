@@ -4,9 +4,9 @@ import time
 
 import pytest
 from arena import Service, Token
-
 from arenad.store.schema import audit, origin
 from arenad.store.schema import token as token_table
+
 from pam_arena.protocol import Style
 from pam_arena.secret import Secret
 
@@ -70,7 +70,11 @@ def test_pins_that_are_too_easy_short_or_differ_are_asked_for_again(service: Ser
     script: list[tuple[str, str | None]] = [(PIN_PROMPT, ""), (CODE_PROMPT, token.code())]
     script += [(CHOOSE, "123"), ("A PIN has 4 to 6 digits.\n" + CHOOSE, "1234")]
     script += [("Too easy to guess. Choose another.\n" + CHOOSE, "2846"), (AGAIN, "2847")]
-    script += [("The two PINs differ. Start again.\n" + CHOOSE, "2846"), (AGAIN, "2846"), ("PIN created. New code in about ", "2846" + token.code(1))]
+    script += [
+        ("The two PINs differ. Start again.\n" + CHOOSE, "2846"),
+        (AGAIN, "2846"),
+        ("PIN created. New code in about ", "2846" + token.code(1)),
+    ]
     assert play(service, "alice", script)
 
 
@@ -153,7 +157,13 @@ def test_ten_right_codes_with_a_wrong_pin_disable_the_token(tmp_path) -> None:  
     service.start()
     try:
         alice = service.enrol("alice", "A-1")
-        script = [(PIN_PROMPT, ""), (CODE_PROMPT, alice.code(-1)), (CHOOSE, "2846"), (AGAIN, "2846"), (NEW, "2849" + alice.code())]
+        script = [
+            (PIN_PROMPT, ""),
+            (CODE_PROMPT, alice.code(-1)),
+            (CHOOSE, "2846"),
+            (AGAIN, "2846"),
+            (NEW, "2849" + alice.code()),
+        ]
         assert not play(service, "alice", [*script, (DENIED, None)])
         deny(service, "alice", "2849", alice.code(1))
         assert [row["state"] for row in service.rows(token_table)][-1] == "disabled"  # type: ignore[index]
@@ -182,7 +192,9 @@ def test_stopping_gives_those_at_a_prompt_three_seconds(service: Service, token:
     from pam_arena.errors import ServiceDown
 
     with pytest.raises(ServiceDown):
-        service.client().authenticate("alice", "sshd", lambda s, t: ask(s, t) if not (NEW in t) else (time.sleep(4), Secret(b"x"))[1])
+        service.client().authenticate(
+            "alice", "sshd", lambda s, t: ask(s, t) if NEW not in t else (time.sleep(4), Secret(b"x"))[1]
+        )
     assert service.process is not None
     assert service.process.wait(10) == 0
     service.start()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pam_arena._shim import ffi, lib
 
 from pam_arena import protocol
-from pam_arena._shim import ffi, lib
 from pam_arena.errors import RemoteProtocolError
 from pam_arena.protocol import Operation, Option, Style, Tag, Type
 from pam_arena.secret import Secret

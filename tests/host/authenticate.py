@@ -1,0 +1,64 @@
+"""Runs inside the guest: one pam_authenticate of the service arena-only; prints what was said, PAM's code and the seconds.
+
+Usage: authenticate.py USER ANSWER...
+"""
+
+import ctypes
+import sys
+import time
+
+ASKS = (1, 2)  # PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON
+
+
+class Message(ctypes.Structure):
+    """struct pam_message"""
+
+    _fields_ = [("style", ctypes.c_int), ("text", ctypes.c_char_p)]
+
+
+class Response(ctypes.Structure):
+    """struct pam_response"""
+
+    _fields_ = [("text", ctypes.c_void_p), ("code", ctypes.c_int)]
+
+
+Converse = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.POINTER(ctypes.POINTER(Message)),
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.c_void_p,
+)
+
+
+class Conv(ctypes.Structure):
+    """struct pam_conv"""
+
+    _fields_ = [("conv", Converse), ("data", ctypes.c_void_p)]
+
+
+def main():
+    """Answer the prompts in order, and print the texts that want no answer."""
+    pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
+    libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
+    user, *answers = sys.argv[1:]
+
+    def converse(count, messages, responses, _data):
+        responses[0] = libc.calloc(count, ctypes.sizeof(Response))
+        message = messages[0].contents
+        if message.style in ASKS:
+            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(answers.pop(0).encode())
+        else:
+            print(message.text.decode(), end="|")
+        return 0
+
+    handle, conv = ctypes.c_void_p(), Conv(Converse(converse), None)
+    if pam.pam_start(b"arena-only", user.encode(), ctypes.byref(conv), ctypes.byref(handle)) != 0:
+        sys.exit("pam_start failed")
+    begun = time.monotonic()
+    result = pam.pam_authenticate(handle, 0)
+    print(result, round(time.monotonic() - begun, 3))
+    pam.pam_end(handle, result)
+
+
+main()

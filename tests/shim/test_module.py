@@ -1,0 +1,455 @@
+"""The module through libpam: whatever the other side does, success and IGNORE come out of a DONE message alone."""
+
+import os
+import select
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from stage import (
+    ACCT_EXPIRED,
+    AUTH_ERR,
+    AUTHINFO_UNAVAIL,
+    AUTHTOK_ERR,
+    AUTHTOK_RECOVERY_ERR,
+    CONV_ERR,
+    CRED_UNAVAIL,
+    ERROR,
+    HEAR,
+    HIDDEN,
+    IGNORE,
+    INFO,
+    LEFT,
+    MAXTRIES,
+    PERM_DENIED,
+    RHOST,
+    RUSER,
+    SHOWN,
+    SILENT,
+    SUCCESS,
+    SYSTEM_ERR,
+    TRY_AGAIN,
+    TTY,
+    UNAVAILABLE,
+    Login,
+    Peer,
+    Script,
+    Stage,
+    connections,
+)
+
+from pam_arena.protocol import Operation, Option, Style
+from pam_arena.secret import Secret
+from pam_arena.wire import Answer, Done, Prompt, Start, encode
+
+OPERATIONS = ["authenticate", "acct_mgmt", "chauthtok"]
+NUMBER = {"authenticate": Operation.AUTHENTICATE, "acct_mgmt": Operation.ACCOUNT, "chauthtok": Operation.CHANGE_PIN}
+ASK = Prompt(Style.HIDDEN, "PIN: ")
+PREPARE = 0x4000  # PAM_PRELIM_CHECK
+UPDATE = 0x2000  # PAM_UPDATE_AUTHTOK
+
+
+def hold(stage: Stage, peer: Peer, operation: str, script: Script, *replies: bytes | None | int, flags: int = 0) -> tuple[int, Login]:
+    """One call against one script."""
+    peer.play(*connections(operation, script))
+    with stage.login(*replies) as login:
+        result = login.call(operation, flags)
+    peer.finish()
+    return result, login
+
+
+def said(operation: str) -> list[tuple[int, str]]:
+    """What is shown when the service is down; nothing in `account`, where sshd would show it after the login."""
+    return [] if operation == "acct_mgmt" else [(ERROR, UNAVAILABLE)]
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_success_and_the_dialogue_before_it(stage: Stage, peer: Peer, operation: str) -> None:
+    script = [HEAR, ASK, HEAR, Prompt(Style.INFO, "Wait."), Prompt(Style.SHOWN, "Code: "), HEAR, Done(SUCCESS), LEFT]
+    result, login = hold(stage, peer, operation, script, b"8361", b"755224")
+    assert result == SUCCESS
+    assert login.shown == [(HIDDEN, "PIN: "), (INFO, "Wait."), (SHOWN, "Code: ")]
+    assert peer.heard[1:] == [Answer(Secret(b"8361")), Answer(Secret(b"755224"))]
+
+
+@pytest.mark.parametrize(("operation", "code"), [("authenticate", AUTH_ERR), ("acct_mgmt", ACCT_EXPIRED), ("chauthtok", AUTHTOK_ERR)])
+def test_a_denial_and_its_sentence(stage: Stage, peer: Peer, operation: str, code: int) -> None:
+    script = [HEAR, ASK, HEAR, Prompt(Style.ERROR, "Access denied."), Done(code), LEFT]
+    result, login = hold(stage, peer, operation, script, b"8361755224")
+    assert result == code
+    assert login.shown == [(HIDDEN, "PIN: "), (ERROR, "Access denied.")]
+
+
+def allowed(operation: str) -> set[int]:
+    own = {"authenticate": {MAXTRIES}, "acct_mgmt": {ACCT_EXPIRED}, "chauthtok": {AUTHTOK_ERR, AUTHTOK_RECOVERY_ERR}}
+    return own[operation] | {SUCCESS, IGNORE, AUTH_ERR, AUTHINFO_UNAVAIL, SYSTEM_ERR, PERM_DENIED}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_code_is_the_daemons_own_or_a_failure(stage: Stage, peer: Peer, operation: str) -> None:
+    results = {}
+    for code in range(256):
+        results[code], login = hold(stage, peer, operation, [HEAR, Done(code), LEFT])
+        down = results[code] in (AUTHINFO_UNAVAIL, SYSTEM_ERR)
+        shown = [one for one in login.shown if one[0] != INFO]  # pam_debug says that it was reached
+        assert shown == (said(operation) if down else [])
+    # libpam turns an IGNORE of the changing pass into "permission denied": what it prepared was no IGNORE.
+    seen = {IGNORE: PERM_DENIED if operation == "chauthtok" else CRED_UNAVAIL}
+    assert results == {code: seen.get(code, code) if code in allowed(operation) else AUTHINFO_UNAVAIL for code in range(256)}
+
+
+def test_setcred_is_success_and_asks_nobody(stage: Stage, peer: Peer) -> None:
+    with stage.login() as login:
+        for flags in (0x2, 0x4, 0x8, 0x10, SILENT):
+            assert login.call("setcred", flags) == SUCCESS
+        assert login.shown == []
+    peer.nobody_waits()
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_start_says_who_from_where_and_through_what(stage: Stage, peer: Peer, operation: str) -> None:
+    peer.play(*connections(operation, [HEAR, Done(SUCCESS), LEFT]))
+    with stage.login() as login:
+        login.set_item(RHOST, b"192.0.2.7")
+        login.set_item(RUSER, b"bob")
+        login.set_item(TTY, "tty\u00e9".encode("latin-1"))
+        login.putenv(b"SSH_AUTH_INFO_0=publickey ssh-ed25519 AAAA")
+        assert login.call(operation, SILENT) == SUCCESS
+    peer.finish()
+    flags = SILENT | (UPDATE if operation == "chauthtok" else 0)
+    assert peer.heard == [
+        Start(NUMBER[operation], "arena", "alice", "bob", "192.0.2.7", "tty\udce9", flags, os.getuid(), "publickey ssh-ed25519 AAAA")
+    ]
+
+
+def test_what_is_unknown_is_left_out(stage: Stage, peer: Peer) -> None:
+    assert hold(stage, peer, "authenticate", [HEAR, Done(SUCCESS), LEFT])[0] == SUCCESS
+    assert peer.heard == [Start(Operation.AUTHENTICATE, "arena", "alice", uid=os.getuid())]
+
+
+@pytest.mark.parametrize(
+    ("options", "bits"),
+    [("", Option(0)), ("prompt=split", Option.SPLIT), ("prompt=joined debug", Option.JOINED), ("prompt=split prompt=joined", Option.JOINED), ("forward_pass", Option.FORWARD_PASS), ("use_first_pass", Option.FIRST_PASS), ("try_first_pass", Option(0))],
+)
+def test_options_are_passed_on(stage: Stage, peer: Peer, options: str, bits: Option) -> None:
+    stage.configure(options)
+    assert hold(stage, peer, "authenticate", [HEAR, Done(SUCCESS), LEFT])[0] == SUCCESS
+    assert peer.heard[0].options == bits  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("size", "sent"), [(2048, 2048), (2049, 0), (100_000, 0)])
+def test_ssh_auth_info_is_whole_or_left_out(stage: Stage, peer: Peer, size: int, sent: int) -> None:
+    peer.play([HEAR, Done(SUCCESS), LEFT])
+    with stage.login() as login:
+        login.putenv(b"SSH_AUTH_INFO_0=" + b"k" * size)
+        assert login.call("authenticate") == SUCCESS
+    peer.finish()
+    assert peer.heard[0].auth_info == "k" * sent  # type: ignore[attr-defined]
+
+
+def test_names_that_nobody_can_have_are_cut(stage: Stage, peer: Peer) -> None:
+    peer.play([HEAR, Done(AUTH_ERR), LEFT])
+    with stage.login(user=b"u" * 5000) as login:
+        for item in (RHOST, RUSER, TTY):
+            login.set_item(item, b"x" * 300)
+        assert login.call("authenticate") == AUTH_ERR
+    peer.finish()
+    start = peer.heard[0]
+    assert isinstance(start, Start)
+    assert [len(one) for one in (start.user, start.rhost, start.ruser, start.tty)] == [512, 256, 256, 128]
+
+
+def test_a_longer_service_does_not_pass_for_a_shorter_one(stage: Stage, peer: Peer) -> None:
+    for size, result in ((128, SUCCESS), (129, SYSTEM_ERR), (200, SYSTEM_ERR)):
+        stage.configure(service="s" * size)
+        peer.play(*([[HEAR, Done(SUCCESS), LEFT]] if result == SUCCESS else []))
+        with stage.login(service="s" * size) as login:
+            assert login.call("authenticate") == result
+        peer.finish()
+
+
+def test_libpam_asks_for_a_missing_user(stage: Stage, peer: Peer) -> None:
+    peer.play([HEAR, Done(SUCCESS), LEFT])
+    with stage.login(b"carol", user=None) as login:
+        assert login.call("authenticate") == SUCCESS
+    peer.finish()
+    assert peer.heard[0].user == "carol"  # type: ignore[attr-defined]
+
+
+def test_no_user_at_all_is_no_success(stage: Stage, peer: Peer) -> None:
+    with stage.login(CONV_ERR, user=None) as login:
+        assert login.call("authenticate") == CONV_ERR
+    peer.nobody_waits()
+
+
+def test_account_never_asks_for_a_missing_user(stage: Stage, peer: Peer) -> None:
+    with stage.login(user=None) as login:
+        assert login.call("acct_mgmt") == SYSTEM_ERR
+        assert login.shown == []
+    peer.nobody_waits()
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("typed", "sent"), [(b"", b""), (None, b""), ("é\"'".encode(), "é\"'".encode()), (b"\xff", b"\xff"), (b"9" * 512, b"9" * 512), (b"9" * 9000, b"9" * 512)])
+def test_what_was_typed_is_sent_as_it_is_or_cut(stage: Stage, peer: Peer, typed: bytes | None, sent: bytes) -> None:
+    assert hold(stage, peer, "authenticate", [HEAR, ASK, HEAR, Done(AUTH_ERR), LEFT], typed)[0] == AUTH_ERR
+    assert peer.heard[1] == Answer(Secret(sent))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("code", [CONV_ERR, SYSTEM_ERR, AUTH_ERR, IGNORE])
+def test_a_conversation_that_fails_ends_the_call(stage: Stage, peer: Peer, operation: str, code: int) -> None:
+    assert hold(stage, peer, operation, [HEAR, ASK, LEFT], code)[0] == CONV_ERR
+
+
+def test_a_silent_call_says_nothing_but_still_asks(stage: Stage, peer: Peer) -> None:
+    script = [HEAR, Prompt(Style.INFO, "Hello."), Prompt(Style.ERROR, "Oh."), ASK, HEAR, Done(AUTHINFO_UNAVAIL), LEFT]
+    result, login = hold(stage, peer, "authenticate", script, b"8361", flags=SILENT)
+    assert result == AUTHINFO_UNAVAIL
+    assert login.shown == [(HIDDEN, "PIN: ")]
+
+
+def test_the_longest_prompt_is_shown_whole(stage: Stage, peer: Peer) -> None:
+    script = [HEAR, Prompt(Style.INFO, "%s%n" * 256), Done(SUCCESS), LEFT]
+    result, login = hold(stage, peer, "authenticate", script)
+    assert (result, login.shown) == (SUCCESS, [(INFO, "%s%n" * 256)])
+
+
+def test_a_verdict_sent_before_the_answer_counts(stage: Stage, peer: Peer) -> None:
+    def after_the_end() -> bytes:
+        assert peer.played.wait(10)
+        return b"8361755224"
+
+    peer.play([HEAR, ASK, Done(AUTH_ERR)])
+    with stage.login(after_the_end) as login:
+        assert login.call("authenticate") == AUTH_ERR
+
+
+# --- PAM_AUTHTOK ------------------------------------------------------------------------------------------------------
+
+
+def stack(stage: Stage, first: str, second: str) -> None:
+    """Two modules in a row."""
+    module = f"{stage._module} socket={stage.socket_path}"
+    (stage.folder / "arena").write_text(f"auth [success=ok default=bad] {module} {first}\nauth required {module} {second}\n")
+
+
+@pytest.mark.parametrize("size", [1, 6, 512])
+def test_what_the_daemon_leaves_is_the_next_modules(stage: Stage, peer: Peer, size: int) -> None:
+    stack(stage, "", "use_first_pass")
+    authtok = Secret(b"p" * size)
+    peer.play([HEAR, Done(SUCCESS, authtok), LEFT], [HEAR, Done(SUCCESS), LEFT])
+    with stage.login() as login:
+        assert login.call("authenticate") == SUCCESS
+    peer.finish()
+    assert [start.passcode for start in peer.heard] == [None, authtok]  # type: ignore[attr-defined]
+
+
+def test_a_denial_leaves_nothing(stage: Stage, peer: Peer) -> None:
+    stack(stage, "", "try_first_pass")
+    peer.play([HEAR, Done(AUTH_ERR, Secret(b"8361")), LEFT], [HEAR, Done(SUCCESS), LEFT])
+    with stage.login() as login:
+        assert login.call("authenticate") == AUTH_ERR
+    peer.finish()
+    assert [start.passcode for start in peer.heard] == [None, None]  # type: ignore[attr-defined]
+
+
+def test_a_collected_passcode_stays_where_no_option_names_it(stage: Stage, peer: Peer) -> None:
+    stack(stage, "", "")
+    peer.play([HEAR, Done(SUCCESS, Secret(b"hunter2")), LEFT], [HEAR, Done(SUCCESS), LEFT])
+    with stage.login() as login:
+        assert login.call("authenticate") == SUCCESS
+    peer.finish()
+    assert [start.passcode for start in peer.heard] == [None, None]  # type: ignore[attr-defined]
+
+
+# --- a peer that fails or lies ----------------------------------------------------------------------------------------
+
+GOOD = [HEAR, ASK, HEAR, Prompt(Style.INFO, "Welcome."), Done(SUCCESS)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("lines", range(len(GOOD)))
+def test_a_close_at_any_point_is_unavailable(stage: Stage, peer: Peer, operation: str, lines: int) -> None:
+    peer.play(*connections(operation, GOOD[:lines]))
+    # Lines 2 on: the prompt is shown, and answered if the peer is still there to hear.
+    with stage.login(*([b"8361755224"] if lines >= 2 else [])) as login:
+        assert login.call(operation) == AUTHINFO_UNAVAIL
+    assert login.shown[len(login.shown) - len(said(operation)) :] == said(operation)
+
+
+DONE = encode(Done(SUCCESS, Secret(b"8361")))
+BAD = {
+    "nothing of ours": b"HTTP/1.1 200 OK\r\n\r\n",
+    "one byte": b"\0",
+    "PAM_SUCCESS alone": bytes(4),
+    "a header alone": b"AR\x01\x04",
+    "another magic": b"RA" + DONE[2:],
+    "another version": b"AR\x02" + DONE[3:],
+    "an unknown type": b"AR\x01\x05" + DONE[4:],
+    "a type of 0": b"AR\x01\x00" + DONE[4:],
+    "a START": encode(Start(Operation.AUTHENTICATE, "sshd", "alice")),
+    "an ANSWER": encode(Answer(Secret(b"8361"))),
+    "a DONE without a code": b"AR\x01\x04\x31\x00\x0411111"[:-1],
+    "a DONE with two codes": b"AR\x01\x04\x30\x00\x01\x00\x30\x00\x01\x00",
+    "a code of four bytes": b"AR\x01\x04\x30\x00\x04\x00\x00\x00\x00",
+    "a DONE with a PROMPT's text": b"AR\x01\x04\x30\x00\x01\x00\x11\x00\x01x",
+    "bytes left over": DONE + b"\0",
+    "an empty authtok": b"AR\x01\x04\x30\x00\x01\x00\x31\x00\x00",
+    "an authtok with a NUL": b"AR\x01\x04\x30\x00\x01\x00\x31\x00\x02a\0",
+    "an authtok too long": b"AR\x01\x04\x30\x00\x01\x00\x31\x02\x01" + b"x" * 513,
+    "a length beyond the end": b"AR\x01\x04\x30\x00\x01\x00\x31\xff\xff" + b"x" * 8,
+    "a PROMPT of style 0": b"AR\x01\x02\x10\x00\x01\x00\x11\x00\x01x",
+    "a PROMPT of style 5": b"AR\x01\x02\x10\x00\x01\x05\x11\x00\x01x",
+    "a PROMPT without text": b"AR\x01\x02\x10\x00\x01\x03",
+    "a PROMPT of 1025 bytes": b"AR\x01\x02\x10\x00\x01\x03\x11\x04\x01" + b"x" * 1025,
+    "the largest datagram": DONE.ljust(4096, b"\0"),
+    "a datagram one byte too long": DONE.ljust(4097, b"\0"),
+    "a datagram of 60,000 bytes": DONE.ljust(60_000, b"\0"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("datagram", BAD.values(), ids=BAD.keys())
+def test_a_datagram_that_breaks_the_protocol_is_unavailable(stage: Stage, peer: Peer, operation: str, datagram: bytes) -> None:
+    result, login = hold(stage, peer, operation, [HEAR, datagram, LEFT])
+    assert (result, login.shown) == (AUTHINFO_UNAVAIL, said(operation))
+    result, _ = hold(stage, peer, operation, [HEAR, ASK, HEAR, datagram, LEFT], b"8361")
+    assert result == AUTHINFO_UNAVAIL
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_truncated_verdict_is_no_verdict(stage: Stage, peer: Peer, operation: str) -> None:
+    whole = {len(encode(Done(SUCCESS))), len(DONE)}
+    for size in range(1, len(DONE) + 1):
+        result, _ = hold(stage, peer, operation, [HEAR, DONE[:size], LEFT])
+        assert result == (SUCCESS if size in whole else AUTHINFO_UNAVAIL)
+
+
+def test_a_success_after_a_bad_datagram_does_not_count(stage: Stage, peer: Peer) -> None:
+    peer.play([HEAR, b"?", Done(SUCCESS)])
+    with stage.login() as login:
+        assert login.call("authenticate") == AUTHINFO_UNAVAIL
+
+
+# --- a line in /etc/pam.d that is wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("options", ["nullok", "prompt=", "prompt=both", "Debug", "socket", "prompt=split ignore", "use_first_pass=1", "socket=", "socket=auth.sock"])
+def test_an_unknown_option_is_no_success(stage: Stage, peer: Peer, operation: str, options: str) -> None:
+    stage.configure(options)
+    with stage.login() as login:
+        assert login.call(operation) == SYSTEM_ERR
+        assert login.shown == said(operation)
+    peer.nobody_waits()
+
+
+# --- no daemon --------------------------------------------------------------------------------------------------------
+
+
+def expected_down(operation: str) -> tuple[int, list[tuple[int, str]]]:
+    return TRY_AGAIN if operation == "chauthtok" else AUTHINFO_UNAVAIL, said(operation)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("path", ["absent", "x" * 200, "folder", "file", "stale", "stream"])
+def test_no_socket_is_told_at_once(stage: Stage, tmp_path: Path, operation: str, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+        stale.bind(str(tmp_path / "stale"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.bind(str(tmp_path / "stream"))
+        stream.listen()
+        stage.configure(socket_path=f"{tmp_path}/{path}")
+        begin = time.monotonic()
+        with stage.login() as login:
+            assert (login.call(operation), login.shown) == expected_down(operation)
+        assert time.monotonic() - begin < 1
+
+
+def test_a_silent_call_does_not_say_that_the_service_is_down(stage: Stage) -> None:
+    with stage.login() as login:
+        assert login.call("authenticate", SILENT) == AUTHINFO_UNAVAIL
+        assert login.shown == []
+
+
+def test_silence_ends_within_ten_seconds(stage: Stage, peer: Peer) -> None:
+    begin = time.monotonic()
+    result, login = hold(stage, peer, "authenticate", [HEAR, LEFT])
+    assert 9 < time.monotonic() - begin < 10
+    assert (result, login.shown) == (AUTHINFO_UNAVAIL, said("authenticate"))
+
+
+def test_a_full_queue_ends_within_ten_seconds_too(stage: Stage) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as full, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
+        full.bind(stage.socket_path)
+        full.listen(0)
+        one.connect(stage.socket_path)
+        begin = time.monotonic()
+        with stage.login() as login:
+            assert login.call("authenticate") == AUTHINFO_UNAVAIL
+        assert 9 < time.monotonic() - begin < 10
+
+
+# --- a peer that is not root ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_peer_that_is_not_root_gets_no_byte(stage: Stage, operation: str) -> None:
+    assert os.getuid() == 0
+    report, written = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(stage.socket_path)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setuid(65534)  # before listen(2), which is when the kernel notes whose socket it is
+                listening.settimeout(20)
+                listening.listen()
+                os.write(written, b"R")
+                connection, _ = listening.accept()
+                connection.settimeout(20)
+                os.write(written, b"%d" % len(connection.recv(8192)))
+            finally:
+                os._exit(0)
+        os.close(written)
+        try:
+            assert os.read(report, 1) == b"R"
+            with stage.login() as login:
+                assert (login.call(operation), login.shown) == expected_down(operation)
+            assert select.select([report], [], [], 20)[0]
+            assert os.read(report, 10) == b"0"
+        finally:
+            os.waitpid(child, 0)
+            os.close(report)
+
+
+# --- the preparing pass of a change -----------------------------------------------------------------------------------
+
+
+def test_a_change_is_prepared_by_a_connection_alone(stage: Stage, peer: Peer) -> None:
+    result, _ = hold(stage, peer, "chauthtok", [HEAR, Done(SUCCESS), LEFT])
+    assert result == SUCCESS
+    assert [start.flags & (PREPARE | UPDATE) for start in peer.heard] == [UPDATE]  # type: ignore[attr-defined]
+
+
+def test_no_descriptor_is_left_open(stage: Stage, peer: Peer) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for script in ([HEAR, Done(SUCCESS)], [HEAR, b"?"], [HEAR], []):
+        for operation in OPERATIONS:
+            peer.play(*connections(operation, script))
+            with stage.login() as login:
+                login.call(operation)
+            peer.finish()
+    assert len(os.listdir("/proc/self/fd")) == before
