@@ -28,18 +28,20 @@ SOURCES := $(wildcard setup.py pyproject.toml) \
 setup: $(READY)
 
 $(READY):
-	[ "$$(id -u)" = 0 ] || { echo 'make: run as root: the tests boot throw-away hosts' >&2; exit 1; }
-	if [ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(APT) 2>/dev/null | grep -cx installed)" != $(words $(APT)) ]; then \
+	@[ "$$(id -u)" = 0 ] || { echo 'make: run as root: the tests boot throw-away hosts' >&2; exit 1; }
+	@if [ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(APT) 2>/dev/null | grep -cx installed)" != $(words $(APT)) ]; then \
+		echo 'Installing what is missing of Debian packages ...'; \
 		export DEBIAN_FRONTEND=noninteractive; \
 		apt-get -qq -o DPkg::Lock::Timeout=300 update; \
 		apt-get -qqy -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 --no-install-recommends install $(APT) >/dev/null; \
 	fi
-	[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check $(PIP)
-	[ -x .venv-lint/bin/python ] || /usr/bin/python3 -m venv .venv-lint
-	.venv-lint/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TYPES)
-	rm -f .venv/ready-*
-	touch $@
+	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
+	@echo 'Setting up .venv and .venv-lint ...'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(PIP)
+	@[ -x .venv-lint/bin/python ] || /usr/bin/python3 -m venv .venv-lint
+	@.venv-lint/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TYPES)
+	@rm -f .venv/ready-*
+	@touch $@
 
 # The module, the test extension and the catalogues, next to their sources.
 build: $(READY) build/.done

@@ -4,6 +4,7 @@
 """
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _on_begin(connection: sa.engine.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # SQLAlchemy 2 announces a begin for AUTOCOMMIT connections too, which are to hold no transaction.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def store_path(url: str) -> Path:
@@ -56,28 +59,35 @@ def open_store(url: str) -> sa.engine.Engine:
     path = store_path(url)
     if not path.exists():
         raise StoreError(f"there is no store at {path}: run `arenactl migrate`")
-    engine = make_engine(url)
-    try:
-        with read_only(engine) as connection:
-            found = schema_version(connection)
-    except SQLAlchemyError as error:
-        raise StoreError(f"the store {path} cannot be opened: {explain(error)}") from None
+    found = peek(path)
     if found is None:
         raise StoreError(f"the store {path} has no schema: run `arenactl migrate`")
     if found > SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}, newer than this release's {SCHEMA_VERSION}: upgrade arenad")
     if found < SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
-    return engine
+    return make_engine(url)
 
 
-def schema_version(connection: sa.engine.Connection) -> str | None:
-    """The schema's version as Alembic left it; None in an empty database."""
-    if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").first():
-        if connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").first():
+def peek(path: Path) -> str | None:
+    """The schema's version of a store that exists, read without changing a byte of what may be somebody else's."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return schema_version(connection.execute)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"the store {path} cannot be opened: {error}") from None
+
+
+def schema_version(run: Callable[[str], Any]) -> str | None:
+    """The schema's version as Alembic left it; None in an empty database. `run` executes one statement."""
+    if not run("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        if run("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise StoreError("this database belongs to another program: it has tables, and none of them is arenad's")
         return None
-    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    row = run("SELECT version_num FROM alembic_version").fetchone()
     return str(row[0]) if row else None
 
 

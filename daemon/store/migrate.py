@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pam_arena.errors import StoreError
 
-from .engine import SCHEMA_VERSION, explain, make_engine, schema_version, store_path
+from .engine import SCHEMA_VERSION, explain, make_engine, peek, schema_version, store_path
 
 
 def migrate(url: str) -> str:
@@ -19,10 +19,12 @@ def migrate(url: str) -> str:
     path = store_path(url)
     if not path.parent.is_dir():
         raise StoreError(f"there is no folder {path.parent} for the store")
+    if path.exists():
+        peek(path)  # refuses what is not ours before anything is changed
     engine = make_engine(url)
     try:
         with engine.begin() as connection:
-            found = schema_version(connection)
+            found = schema_version(connection.exec_driver_sql)
             if found == SCHEMA_VERSION:
                 return f"{path}: schema {found} is up to date"
             if found is not None and found > SCHEMA_VERSION:

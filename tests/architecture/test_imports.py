@@ -83,7 +83,11 @@ def test_only_tests_use_the_c_extension() -> None:
 SIDES = {"login", "desk", "mail"}
 
 
-@pytest.mark.parametrize("path", [path for path in files(DAEMON) if part(path, DAEMON) in SIDES | {"store"}], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in files(DAEMON) if part(path, DAEMON) in SIDES | {"store"}],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_login_desk_and_mail_never_know_each_other(path: Path) -> None:
     own = part(path, DAEMON)
     names = [name.split(".") for name in imports(path, DAEMON, "arenad")]
@@ -113,7 +117,11 @@ def test_the_login_process_loads_nothing_heavy() -> None:
 
 def reachable(start: str) -> dict[str, set[str]]:
     """Every module of ours that `start` can come to import, be it inside a function, and what each imports."""
-    where = {module_name(path, root, package): (path, root, package) for root, package in ((LIBRARY, "pam_arena"), (DAEMON, "arenad")) for path in files(root)}
+    where = {
+        module_name(path, root, package): (path, root, package)
+        for root, package in ((LIBRARY, "pam_arena"), (DAEMON, "arenad"))
+        for path in files(root)
+    }
     found: dict[str, set[str]] = {}
     waiting = [start]
     while waiting:

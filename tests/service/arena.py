@@ -22,7 +22,7 @@ from pam_arena.otp import Mechanism
 from pam_arena.secret import Secret
 
 SLOW = Mechanism(period=600)  # so that a test's codes stay in their step while it runs
-_LAUNCH = (
+LAUNCH = (
     "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 
@@ -52,7 +52,7 @@ class Service:
         """Start it, and wait until it says READY."""
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(self.folder)}
         env |= {"NOTIFY_SOCKET": str(self.folder / "notify"), "MALLOC_MMAP_THRESHOLD_": "1048576"}
-        command = [sys.executable, "-c", _LAUNCH, "-m", "arenad", "--config", str(self.config)]
+        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config)]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,)

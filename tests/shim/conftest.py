@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stage import Peer, Stage  # noqa: E402  # found by the line above: tests/ is no package
+from stage import Peer, Stage  # found by the line above: tests/ is no package
 
 
 @pytest.fixture

@@ -19,7 +19,16 @@ MODULE = ROOT / "pam_arena/security/pam_arena.so"
 UNAVAILABLE = "OTP unavailable / OTP indisponible"
 
 SUCCESS, SYSTEM_ERR, BUF_ERR, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 4, 5, 6, 7, 9
-MAXTRIES, ACCT_EXPIRED, CRED_UNAVAIL, CONV_ERR, AUTHTOK_ERR, AUTHTOK_RECOVERY_ERR, TRY_AGAIN, IGNORE = 11, 13, 15, 19, 20, 21, 24, 25
+MAXTRIES, ACCT_EXPIRED, CRED_UNAVAIL, CONV_ERR, AUTHTOK_ERR, AUTHTOK_RECOVERY_ERR, TRY_AGAIN, IGNORE = (
+    11,
+    13,
+    15,
+    19,
+    20,
+    21,
+    24,
+    25,
+)
 TTY, RHOST, RUSER = 3, 4, 8
 HIDDEN, SHOWN, ERROR, INFO = 1, 2, 3, 4  # PAM's styles
 SILENT = 0x8000
@@ -133,7 +142,9 @@ Reply = bytes | None | int | Callable[[], bytes]
 class Login:
     """One handle of libpam. `replies` answer the prompts in order; those left over fail at the end of the block."""
 
-    def __init__(self, confdir: Path, service: str = "arena", user: bytes | None = b"alice", replies: Sequence[Reply] = ()) -> None:
+    def __init__(
+        self, confdir: Path, service: str = "arena", user: bytes | None = b"alice", replies: Sequence[Reply] = ()
+    ) -> None:
         self.shown: list[tuple[int, str]] = []
         self._replies = list(replies)
         self._function = _CONVERSE(self._converse)

@@ -95,14 +95,24 @@ def run(stage: Stage, peer: Peer, command: list[str], env: dict[str, str]) -> No
 
 
 def drive(stage: Stage, command: list[str], env: dict[str, str], calls: list[str], wanted: list[int]) -> None:
-    done = subprocess.run([*command, str(stage.folder), *calls], env=os.environ | env, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        [*command, str(stage.folder), *calls], env=os.environ | env, capture_output=True, text=True, timeout=180
+    )
     assert done.returncode == 0, done.stderr[-6000:]
     assert [int(line) for line in done.stdout.split()] == wanted, done.stderr[-6000:]
 
 
 def test_valgrind_finds_nothing(stage: Stage, peer: Peer, tmp_path: Path) -> None:
     driver = compile_c(tmp_path / "driver", "tests/shim/driver.c")
-    command = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--track-fds=no", "--track-origins=yes", str(driver)]
+    command = [
+        "valgrind",
+        "--quiet",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--track-fds=no",
+        "--track-origins=yes",
+        str(driver),
+    ]
     run(stage, peer, command, {})
 
 
@@ -120,7 +130,13 @@ def test_a_checker_that_is_shown_a_leak_reports_it(tmp_path: Path, checker: str)
     leak = tmp_path / "leak.c"
     leak.write_text("#include <stdlib.h>\nint main(void) { char *volatile p = malloc(9); p = NULL; return p != NULL; }\n")
     if checker == "valgrind":
-        command = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", str(compile_c(tmp_path / "leak", str(leak)))]
+        command = [
+            "valgrind",
+            "--quiet",
+            "--error-exitcode=99",
+            "--leak-check=full",
+            str(compile_c(tmp_path / "leak", str(leak))),
+        ]
     else:
         command = [str(compile_c(tmp_path / "leak", *SANITIZE, str(leak)))]
     assert subprocess.run(command, capture_output=True).returncode != 0

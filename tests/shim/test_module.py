@@ -50,7 +50,9 @@ PREPARE = 0x4000  # PAM_PRELIM_CHECK
 UPDATE = 0x2000  # PAM_UPDATE_AUTHTOK
 
 
-def hold(stage: Stage, peer: Peer, operation: str, script: Script, *replies: bytes | None | int, flags: int = 0) -> tuple[int, Login]:
+def hold(
+    stage: Stage, peer: Peer, operation: str, script: Script, *replies: bytes | int | None, flags: int = 0
+) -> tuple[int, Login]:
     """One call against one script."""
     peer.play(*connections(operation, script))
     with stage.login(*replies) as login:
@@ -76,7 +78,9 @@ def test_success_and_the_dialogue_before_it(stage: Stage, peer: Peer, operation:
     assert peer.heard[1:] == [Answer(Secret(b"8361")), Answer(Secret(b"755224"))]
 
 
-@pytest.mark.parametrize(("operation", "code"), [("authenticate", AUTH_ERR), ("acct_mgmt", ACCT_EXPIRED), ("chauthtok", AUTHTOK_ERR)])
+@pytest.mark.parametrize(
+    ("operation", "code"), [("authenticate", AUTH_ERR), ("acct_mgmt", ACCT_EXPIRED), ("chauthtok", AUTHTOK_ERR)]
+)
 def test_a_denial_and_its_sentence(stage: Stage, peer: Peer, operation: str, code: int) -> None:
     script = [HEAR, ASK, HEAR, Prompt(Style.ERROR, "Access denied."), Done(code), LEFT]
     result, login = hold(stage, peer, operation, script, b"8361755224")
@@ -97,9 +101,9 @@ def test_every_code_is_the_daemons_own_or_a_failure(stage: Stage, peer: Peer, op
         down = results[code] in (AUTHINFO_UNAVAIL, SYSTEM_ERR)
         shown = [one for one in login.shown if one[0] != INFO]  # pam_debug says that it was reached
         assert shown == (said(operation) if down else [])
-    # libpam turns an IGNORE of the changing pass into "permission denied": what it prepared was no IGNORE.
-    seen = {IGNORE: PERM_DENIED if operation == "chauthtok" else CRED_UNAVAIL}
-    assert results == {code: seen.get(code, code) if code in allowed(operation) else AUTHINFO_UNAVAIL for code in range(256)}
+    assert results == {
+        code: {IGNORE: CRED_UNAVAIL}.get(code, code) if code in allowed(operation) else AUTHINFO_UNAVAIL for code in range(256)
+    }
 
 
 def test_setcred_is_success_and_asks_nobody(stage: Stage, peer: Peer) -> None:
@@ -125,7 +129,17 @@ def test_the_start_says_who_from_where_and_through_what(stage: Stage, peer: Peer
     peer.finish()
     flags = SILENT | (UPDATE if operation == "chauthtok" else 0)
     assert peer.heard == [
-        Start(NUMBER[operation], "arena", "alice", "bob", "192.0.2.7", "tty\udce9", flags, os.getuid(), "publickey ssh-ed25519 AAAA")
+        Start(
+            NUMBER[operation],
+            "arena",
+            "alice",
+            "bob",
+            "192.0.2.7",
+            "tty\udce9",
+            flags,
+            os.getuid(),
+            "publickey ssh-ed25519 AAAA",
+        )
     ]
 
 
@@ -136,7 +150,15 @@ def test_what_is_unknown_is_left_out(stage: Stage, peer: Peer) -> None:
 
 @pytest.mark.parametrize(
     ("options", "bits"),
-    [("", Option(0)), ("prompt=split", Option.SPLIT), ("prompt=joined debug", Option.JOINED), ("prompt=split prompt=joined", Option.JOINED), ("forward_pass", Option.FORWARD_PASS), ("use_first_pass", Option.FIRST_PASS), ("try_first_pass", Option(0))],
+    [
+        ("", Option(0)),
+        ("prompt=split", Option.SPLIT),
+        ("prompt=joined debug", Option.JOINED),
+        ("prompt=split prompt=joined", Option.JOINED),
+        ("forward_pass", Option.FORWARD_PASS),
+        ("use_first_pass", Option.FIRST_PASS),
+        ("try_first_pass", Option(0)),
+    ],
 )
 def test_options_are_passed_on(stage: Stage, peer: Peer, options: str, bits: Option) -> None:
     stage.configure(options)
@@ -199,7 +221,17 @@ def test_account_never_asks_for_a_missing_user(stage: Stage, peer: Peer) -> None
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("typed", "sent"), [(b"", b""), (None, b""), ("é\"'".encode(), "é\"'".encode()), (b"\xff", b"\xff"), (b"9" * 512, b"9" * 512), (b"9" * 9000, b"9" * 512)])
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (b"", b""),
+        (None, b""),
+        ("é\"'".encode(), "é\"'".encode()),
+        (b"\xff", b"\xff"),
+        (b"9" * 512, b"9" * 512),
+        (b"9" * 9000, b"9" * 512),
+    ],
+)
 def test_what_was_typed_is_sent_as_it_is_or_cut(stage: Stage, peer: Peer, typed: bytes | None, sent: bytes) -> None:
     assert hold(stage, peer, "authenticate", [HEAR, ASK, HEAR, Done(AUTH_ERR), LEFT], typed)[0] == AUTH_ERR
     assert peer.heard[1] == Answer(Secret(sent))
@@ -336,8 +368,12 @@ def test_a_truncated_verdict_is_no_verdict(stage: Stage, peer: Peer, operation: 
 
 
 def test_a_success_after_a_bad_datagram_does_not_count(stage: Stage, peer: Peer) -> None:
-    peer.play([HEAR, b"?", Done(SUCCESS)])
-    with stage.login() as login:
+    def after_the_end() -> bytes:
+        assert peer.played.wait(10)
+        return b"8361755224"
+
+    peer.play([HEAR, ASK, b"?", Done(SUCCESS)])
+    with stage.login(after_the_end) as login:
         assert login.call("authenticate") == AUTHINFO_UNAVAIL
 
 
@@ -345,12 +381,15 @@ def test_a_success_after_a_bad_datagram_does_not_count(stage: Stage, peer: Peer)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("options", ["nullok", "prompt=", "prompt=both", "Debug", "socket", "prompt=split ignore", "use_first_pass=1", "socket=", "socket=auth.sock"])
+@pytest.mark.parametrize(
+    "options", ["nullok", "prompt=", "prompt=both", "Debug", "socket", "prompt=split ignore", "use_first_pass=1"]
+)
 def test_an_unknown_option_is_no_success(stage: Stage, peer: Peer, operation: str, options: str) -> None:
     stage.configure(options)
     with stage.login() as login:
         assert login.call(operation) == SYSTEM_ERR
-        assert login.shown == said(operation)
+        # The preparing pass of a change says nothing, and the changing pass is not reached.
+        assert login.shown == ([] if operation == "chauthtok" else said(operation))
     peer.nobody_waits()
 
 
@@ -358,11 +397,11 @@ def test_an_unknown_option_is_no_success(stage: Stage, peer: Peer, operation: st
 
 
 def expected_down(operation: str) -> tuple[int, list[tuple[int, str]]]:
-    return TRY_AGAIN if operation == "chauthtok" else AUTHINFO_UNAVAIL, said(operation)
+    return (TRY_AGAIN, []) if operation == "chauthtok" else (AUTHINFO_UNAVAIL, said(operation))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("path", ["absent", "x" * 200, "folder", "file", "stale", "stream"])
+@pytest.mark.parametrize("path", ["absent", "", "x" * 200, "folder", "file", "stale", "stream"])
 def test_no_socket_is_told_at_once(stage: Stage, tmp_path: Path, operation: str, path: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
@@ -371,7 +410,7 @@ def test_no_socket_is_told_at_once(stage: Stage, tmp_path: Path, operation: str,
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.bind(str(tmp_path / "stream"))
         stream.listen()
-        stage.configure(socket_path=f"{tmp_path}/{path}")
+        stage.configure(socket_path=f"{tmp_path}/{path}" if path else " ")
         begin = time.monotonic()
         with stage.login() as login:
             assert (login.call(operation), login.shown) == expected_down(operation)
@@ -392,7 +431,10 @@ def test_silence_ends_within_ten_seconds(stage: Stage, peer: Peer) -> None:
 
 
 def test_a_full_queue_ends_within_ten_seconds_too(stage: Stage) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as full, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as full,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one,
+    ):
         full.bind(stage.socket_path)
         full.listen(0)
         one.connect(stage.socket_path)

@@ -177,7 +177,9 @@ def test_both_judge_random_bytes_alike(noise: bytes) -> None:
 
 FIELD = st.tuples(
     st.sampled_from(Tag).map(int) | st.integers(0, 255),
-    raw(0, 20) | st.binary(max_size=5) | st.sampled_from([127, 128, 129, 256, 257, 512, 513, 1024, 1025, 2048, 2049]).map(lambda n: b"x" * n),
+    raw(0, 20)
+    | st.binary(max_size=5)
+    | st.sampled_from([127, 128, 129, 256, 257, 512, 513, 1024, 1025, 2048, 2049]).map(lambda n: b"x" * n),
     st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1, 255, 256]),
 )
 
@@ -213,7 +215,11 @@ def _count(one: bytes, at: int, byte: int) -> bytes:
     return _overwrite(one, at, (one[at] + (1 if byte & 1 else -1)) % 256) if at < len(one) else one
 
 
-MUTATION = st.tuples(st.sampled_from([_overwrite, _insert, _delete, _repeat, _cut, _count]), st.integers(0, 60) | st.integers(0, 4096), st.integers(0, 255))
+MUTATION = st.tuples(
+    st.sampled_from([_overwrite, _insert, _delete, _repeat, _cut, _count]),
+    st.integers(0, 60) | st.integers(0, 4096),
+    st.integers(0, 255),
+)
 
 
 @settings(max_examples=2000)
@@ -226,7 +232,9 @@ def test_both_judge_a_damaged_message_alike(message: Message, mutations: list[tu
 
 
 def test_both_judge_every_byte_of_a_whole_start_alike() -> None:
-    start = Start(Operation.CHANGE_PIN, "sshd", "alice", "r", "h", "t", 0x8000, 1000, "publickey x", Secret(b"8361274955"), Option.SPLIT)
+    start = Start(
+        Operation.CHANGE_PIN, "sshd", "alice", "r", "h", "t", 0x8000, 1000, "publickey x", Secret(b"8361274955"), Option.SPLIT
+    )
     whole = encode(start)
     accepted = sum(judge(_overwrite(whole, at, byte)) for at in range(len(whole)) for byte in range(256))
     assert 0 < accepted < 256 * len(whole)
@@ -234,7 +242,13 @@ def test_both_judge_every_byte_of_a_whole_start_alike() -> None:
 
 
 def test_c_refuses_to_write_what_it_would_not_read() -> None:
-    for kind, field, value in [("start", "operation", 0), ("start", "operation", 8), ("start", "options", 16), ("", "style", 0), ("", "style", 5)]:
+    for kind, field, value in [
+        ("start", "operation", 0),
+        ("start", "operation", 8),
+        ("start", "options", 16),
+        ("", "style", 0),
+        ("", "style", 5),
+    ]:
         decoded = Decoded(encode(Start(Operation.STATUS, "s", "u") if kind else Prompt(Style.INFO, "x")))
         setattr(decoded.message.start if kind else decoded.message, field, value)
         assert decoded.encode() == b""

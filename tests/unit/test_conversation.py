@@ -168,7 +168,7 @@ def test_a_first_login_with_a_collected_code() -> None:
 
 
 def test_the_chosen_pin_is_stored_as_it_will_be_read() -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "_'§!"), ask(LENGTH, "8 3 6 1"), ask(AGAIN, "_\"-&"), create("8361")]
+    script = [*FIRST_LOGIN, ask(CHOOSE, "_'§!"), ask(LENGTH, "8 3 6 1"), ask(AGAIN, '_"-&'), create("8361")]
     play(log_in(SPLIT), [*script, ask(CREATED, "8361287082"), verify(None, "8361287082", GRANTED)], Result.GRANTED)
 
 
@@ -181,7 +181,12 @@ def test_the_old_display_is_told_and_not_tried() -> None:
 def test_the_old_display_of_a_code_of_eight_digits() -> None:
     eight = Verdict(Outcome.NEW_PIN, serial="1", digits=8)
     script = [ask(PIN, "942"), ask(CODE, "87082"), verify("942", "87082", eight), ask(CHOOSE, "8361"), ask(AGAIN, "8361")]
-    script += [create("8361"), ask(CREATED, "836194287082"), ask(STILL_OLD, "836107081804"), verify(None, "836107081804", GRANTED)]
+    script += [
+        create("8361"),
+        ask(CREATED, "836194287082"),
+        ask(STILL_OLD, "836107081804"),
+        verify(None, "836107081804", GRANTED),
+    ]
     play(log_in(SPLIT), script, Result.GRANTED)
 
 
@@ -198,7 +203,17 @@ def test_two_pins_that_differ_start_again() -> None:
 
 @pytest.mark.parametrize(
     ("pin", "asked_again"),
-    [("", LENGTH), ("836", LENGTH), ("8361907", LENGTH), ("836a", LENGTH), ("0000", EASY), ("1234", EASY), ("2580", EASY), ("5522", EASY), ("1466", EASY)],
+    [
+        ("", LENGTH),
+        ("836", LENGTH),
+        ("8361907", LENGTH),
+        ("836a", LENGTH),
+        ("0000", EASY),
+        ("1234", EASY),
+        ("2580", EASY),
+        ("5522", EASY),
+        ("1466", EASY),
+    ],
 )
 def test_a_pin_with_a_flaw_is_refused_with_its_reason(pin: str, asked_again: str) -> None:
     script = [*FIRST_LOGIN, ask(CHOOSE, pin), ask(asked_again, "8361"), ask(AGAIN, "8361"), create("8361")]
@@ -228,7 +243,12 @@ def test_the_login_after_the_pin_may_still_be_denied(last: Verdict) -> None:
 def test_another_policy_is_asked_for_and_kept() -> None:
     manner = Manner(TEXTS, policy=Policy(8, 10))
     choose = "Choose a PIN (8 to 10 digits): "
-    script = [*FIRST_LOGIN, ask(choose, "8361"), ask("A PIN has 8 to 10 digits.\n" + choose, "83619074"), ask(AGAIN, "83619074")]
+    script = [
+        *FIRST_LOGIN,
+        ask(choose, "8361"),
+        ask("A PIN has 8 to 10 digits.\n" + choose, "83619074"),
+        ask(AGAIN, "83619074"),
+    ]
     script += [create("83619074"), ask(CREATED, "83619074287082"), verify(None, "83619074287082", GRANTED)]
     play(log_in(manner), script, Result.GRANTED)
 

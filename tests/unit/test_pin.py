@@ -83,7 +83,9 @@ def test_digits_of_the_code_just_typed_are_too_easy(pin: str) -> None:
         ("", "2749", 6, "", "2749"),
     ],
 )
-def test_the_last_digits_are_the_code_and_the_rest_is_the_pin(first: str, second: str, digits: int, pin: str, code: str) -> None:
+def test_the_last_digits_are_the_code_and_the_rest_is_the_pin(
+    first: str, second: str, digits: int, pin: str, code: str
+) -> None:
     apart = split(first, second, digits)
     assert (apart.pin, apart.code, apart.consistent) == (pin, code, True)
 
@@ -94,7 +96,9 @@ def test_a_pin_typed_twice_must_be_the_same() -> None:
     assert not split("8361", "27495518", 6).consistent
 
 
-@given(st.text("0123456789", max_size=8), st.sampled_from([6, 8]).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n)))
+@given(
+    st.text("0123456789", max_size=8), st.sampled_from([6, 8]).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n))
+)
 def test_one_field_and_two_mean_the_same(pin: str, code: str) -> None:
     apart = Passcode(pin, code, True)
     for first, second in (("", pin + code), (pin, code), (pin, pin + code)):
@@ -124,12 +128,16 @@ def test_bytes_of_no_text_are_kept_apart() -> None:
     assert normalise(Secret(b"\xff274955"), POLICY) != normalise(Secret(b"\xfe274955"), POLICY)
 
 
-@pytest.mark.parametrize(("first", "second"), [("", "274955"), ("", "27495518"), ("", "8361274955"), ("8361", "274955"), ("1", "1274955")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("", "274955"), ("", "27495518"), ("", "8361274955"), ("8361", "274955"), ("1", "1274955")]
+)
 def test_a_code_after_a_pin_or_none_can_be_a_passcode(first: str, second: str) -> None:
     assert well_formed(first, second, POLICY)
 
 
-@pytest.mark.parametrize(("first", "second"), [("", ""), ("", "27495"), ("", "hunter2"), ("", "hunter2274955"), ("", "２７４９５５"), ("12", "34")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("", ""), ("", "27495"), ("", "hunter2"), ("", "hunter2274955"), ("", "２７４９５５"), ("12", "34")]
+)
 def test_a_password_can_be_no_passcode(first: str, second: str) -> None:
     assert not well_formed(first, second, POLICY)
 

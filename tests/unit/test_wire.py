@@ -1,5 +1,7 @@
 """Messages go to datagrams and back whole, and whatever breaks a rule of protocol.h is refused whole."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +121,9 @@ def test_fields_may_come_in_any_order(drawn: tuple[Start, object]) -> None:
 
 def test_the_longest_of_everything_fits() -> None:
     secret = Secret(b"p" * 512)
-    start = Start(Operation.CODES, "s" * 128, "u" * 512, "r" * 256, "h" * 256, "t" * 128, 2**32 - 1, 2**32 - 1, "a" * 2048, secret)
+    start = Start(
+        Operation.CODES, "s" * 128, "u" * 512, "r" * 256, "h" * 256, "t" * 128, 2**32 - 1, 2**32 - 1, "a" * 2048, secret
+    )
     assert decode(encode(start)) == start
 
 
@@ -192,7 +196,14 @@ def test_a_number_has_its_size(place: tuple[Type, Tag], size: int) -> None:
         refuse(with_field(*place, b"\x01".rjust(wrong, b"\0")[:wrong]))
 
 
-@pytest.mark.parametrize(("place", "known"), [((Type.START, Tag.OPERATION), range(1, 8)), ((Type.PROMPT, Tag.STYLE), range(1, 5)), ((Type.START, Tag.OPTIONS), range(16))])
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        ((Type.START, Tag.OPERATION), range(1, 8)),
+        ((Type.PROMPT, Tag.STYLE), range(1, 5)),
+        ((Type.START, Tag.OPTIONS), range(16)),
+    ],
+)
 def test_a_number_of_no_meaning_is_refused(place: tuple[Type, Tag], known: range) -> None:
     for number in range(256):
         if number in known:
@@ -226,10 +237,8 @@ def test_a_datagram_longer_than_the_limit_is_refused() -> None:
 @given(st.binary(max_size=5000))
 def test_any_bytes_are_a_message_or_are_refused(value: bytes) -> None:
     for one in (value, b"AR\x01" + value):
-        try:
+        with contextlib.suppress(RemoteProtocolError):
             decode(one)
-        except RemoteProtocolError:
-            pass
 
 
 BASIC = Start(Operation.AUTHENTICATE, "sshd", "alice")
@@ -278,7 +287,9 @@ def test_a_refusal_names_the_field_and_never_its_value(place: Tag) -> None:
 
 
 def test_a_start_prints_without_what_is_secret() -> None:
-    start = Start(Operation.AUTHENTICATE, "sshd", "alice", rhost="192.0.2.7", auth_info="publickey AAAA", passcode=Secret(b"8361274955"))
+    start = Start(
+        Operation.AUTHENTICATE, "sshd", "alice", rhost="192.0.2.7", auth_info="publickey AAAA", passcode=Secret(b"8361274955")
+    )
     assert "8361" not in repr(start)
     assert "274955" not in repr(start)
     assert "AAAA" not in repr(start)

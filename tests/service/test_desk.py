@@ -1,0 +1,194 @@
+"""The desk's service over its real socket: verbs, roles, and errors that name the thing."""
+
+import json
+import os
+import pwd
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from arena import LAUNCH, Service
+from arenad.desk.roles import MAY, Role, roles_of
+from arenad.store.schema import audit
+
+
+class DeskService:
+    """arenad desk beside a running arenad."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.path = str(service.folder / "desk.sock")
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(self.path)
+        self._listening.listen(64)
+        env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
+        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(service.config), "desk"]
+        fd = self._listening.fileno()
+        self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
+
+    def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=self.path), timeout=20) as client:
+            return client.request(method, "http://desk" + path, json=body)
+
+    def close(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(15) == 0
+        self._listening.close()
+
+
+@pytest.fixture
+def desk(service: Service) -> Iterator[DeskService]:
+    one = DeskService(service)
+    yield one
+    one.close()
+
+
+SEED = "3132333435363738393031323334353637383930"
+
+
+def test_a_key_goes_from_the_stock_to_a_holder_and_back(desk: DeskService) -> None:
+    added = desk.ask("POST", "/tokens", {"serial": "K-1", "seed": SEED}).json()
+    assert (added["state"], added["period"], "uri" in added) == ("stock", 60, False)
+    assigned = desk.ask("POST", "/tokens/K-1/assign", {"holder": "root"}).json()
+    assert (assigned["state"], assigned["holder"]) == ("active", "root")
+    assert desk.ask("POST", "/tokens/K-1/disable").json()["state"] == "disabled"
+    assert desk.ask("POST", "/tokens/K-1/enable").json()["state"] == "active"
+    assert desk.ask("POST", "/holders/K-1/pin/reset").json()["holder"] == "root"
+    assert desk.ask("POST", "/holders/root/unlock").json()["origins"] == 0
+    assert [row["serial"] for row in desk.ask("GET", "/tokens?holder=root").json()] == ["K-1"]
+    assert desk.ask("POST", "/tokens/K-1/unassign").json()["state"] == "stock"
+    events = [row["event"] for row in desk.service.rows(audit)]  # type: ignore[index]
+    assert events == ["token-add", "token-assign", "token-disable", "token-enable", "pin-reset", "unlock", "token-unassign"]
+
+
+def test_a_generated_seed_is_shown_once(desk: DeskService) -> None:
+    added = desk.ask("POST", "/tokens", {"serial": "K-2"}).json()
+    assert added["uri"].startswith("otpauth://totp/Arena:K-2?secret=")
+    assert added["period"] == 30
+    assert "uri" not in desk.ask("GET", "/tokens/K-2").json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "exit_code", "told"),
+    [
+        ("POST", "/tokens", {"serial": "K", "seed": "abcd"}, 409, 1, "the seed has 16 bits; 128 to 1024 are allowed"),
+        ("POST", "/tokens", {"serial": "K", "seed": "no seed!"}, 409, 1, "neither hex nor base32 nor an otpauth URI"),
+        ("POST", "/tokens", {"serial": "bad serial"}, 409, 1, "letters, digits"),
+        ("POST", "/tokens", {"serial": "K", "digits": 7}, 409, 1, "digits: 6 or 8"),
+        ("POST", "/tokens", {"serial": "K", "type": "yubi"}, 409, 1, "yubi"),
+        ("POST", "/tokens", [1], 400, 1, "a JSON object"),
+        ("GET", "/tokens/none", None, 404, 4, "no token has the serial 'none'"),
+        ("POST", "/tokens/none/assign", {"holder": "root"}, 404, 4, "no token has the serial 'none'"),
+        ("POST", "/holders/nobody-here/unlock", None, 404, 4, "neither a holder nor the serial"),
+        ("GET", "/why/AAAAAAAA", None, 404, 4, "no failure has the reference AAAAAAAA"),
+        ("GET", "/tokens?state=lost", None, 409, 1, "allowed: stock, active, disabled"),
+        ("GET", "/nowhere", None, 404, 4, "Not Found"),
+    ],
+)
+def test_a_wrong_request_is_refused_by_name(  # a table of six columns
+    desk: DeskService, method: str, path: str, body: object, status: int, exit_code: int, told: str
+) -> None:
+    answer = desk.ask(method, path, body)
+    assert (answer.status_code, answer.json()["exit"]) == (status, exit_code)
+    assert told in answer.json()["error"]
+    assert desk.service.rows(audit) == []
+
+
+def test_a_key_is_assigned_only_to_a_user_that_exists_and_once(desk: DeskService) -> None:
+    desk.ask("POST", "/tokens", {"serial": "K-3", "seed": SEED})
+    unknown = desk.ask("POST", "/tokens/K-3/assign", {"holder": "no-such-user"})
+    assert (unknown.status_code, unknown.json()["exit"]) == (404, 4)
+    desk.ask("POST", "/tokens/K-3/assign", {"holder": "root"})
+    assert "is root's" in desk.ask("POST", "/tokens/K-3/assign", {"holder": "daemon"}).json()["error"]
+    assert "exists already" in desk.ask("POST", "/tokens", {"serial": "K-3"}).json()["error"]
+
+
+def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskService) -> None:
+    assert "too short" in desk.ask("POST", "/key/export", {"passphrase": "short"}).json()["error"]
+    document = json.loads(desk.ask("POST", "/key/export", {"passphrase": "a long enough phrase"}).json()["export"])
+    assert document["key"] == desk.ask("GET", "/key").json()["store"]
+    assert desk.service.key.hex() not in json.dumps(document)
+
+
+@pytest.mark.parametrize("verb", sorted(MAY))
+@pytest.mark.parametrize("roles", [frozenset(), frozenset({Role.DESK}), frozenset({Role.ADMIN})], ids=["none", "desk", "admin"])
+def test_every_cell_of_the_table_of_roles(verb: str, roles: frozenset[Role]) -> None:
+    for_the_desk = {"status", "token list", "token show", "token disable", "pin reset", "unlock", "why"}
+    expected = Role.ADMIN in roles or (Role.DESK in roles and verb in for_the_desk)
+    assert bool(roles & MAY[verb]) == expected
+
+
+def test_root_may_all_and_a_stranger_nothing(desk: DeskService) -> None:
+    assert roles_of(0, ()) == frozenset(Role)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    assert roles_of(nobody, ("arena-admin",)) == frozenset()
+    os.chmod(desk.path, 0o666)
+    for folder in (desk.service.folder, *desk.service.folder.parents):
+        if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o001 == 0:
+            os.chmod(folder, folder.stat().st_mode | 0o011)
+    program = (
+        "import os,socket,sys;os.setgroups([]);os.setgid(65534);os.setuid(65534);"
+        "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
+        "s.sendall(b'GET /status HTTP/1.0\\r\\n\\r\\n');print(s.recv(4096).decode())"
+    )
+    answer = subprocess.run([sys.executable, "-c", program, desk.path], capture_output=True, text=True, check=True)
+    assert "403 Forbidden" in answer.stdout
+
+
+def corrupt(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"not a database at all, whatever it was before")
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (corrupt, "file is not a database"),
+        (newer, "newer than this release's 0001: upgrade arenad"),
+        (foreign, "belongs to another program"),
+        (Path.unlink, "run `arenactl migrate`"),
+    ],
+)
+def test_a_store_that_is_not_ours_is_refused_and_left_alone(service: Service, damage, told: str) -> None:  # type: ignore[no-untyped-def]
+    assert service.stop() == 0
+    store = service.folder / "arena.db"
+    for suffix in ("-wal", "-shm"):
+        (service.folder / f"arena.db{suffix}").unlink(missing_ok=True)
+    damage(store)
+    before = store.read_bytes() if store.exists() else None
+    with pytest.raises(AssertionError) as failed:
+        service.start()
+    assert told in str(failed.value)
+    assert service.process is not None
+    assert service.process.wait(5) == 1
+    assert (store.read_bytes() if store.exists() else None) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [(None, "there is no master key"), (b"short", "has 5 bytes"), (bytes(32), "was made under master key")]
+)
+def test_a_missing_or_wrong_master_key_is_refused(service: Service, key: bytes | None, told: str) -> None:
+    assert service.stop() == 0
+    file = service.folder / "arena.key"
+    if key is None:
+        file.unlink()
+    else:
+        file.write_bytes(key)
+    with pytest.raises(AssertionError, match=told):
+        service.start()
