@@ -1,10 +1,10 @@
 /* pam_arena.so: asks, answers, and returns what arenad said. Decides nothing, stores nothing.
  *
  * One loop per call: receive a prompt, put it to PAM's conversation, send the answer, until DONE. Whatever fails on
- * the way is PAM_AUTHINFO_UNAVAIL or another error. Four places alone return PAM_SUCCESS, and one of them PAM_IGNORE:
+ * the way is PAM_AUTHINFO_UNAVAIL or another error. These places alone return PAM_SUCCESS, and the first PAM_IGNORE:
  *   verdict()            what a DONE message of arenad said, if that call may end so
  *   probe()              root listens on the socket: a change of PIN may be tried; nothing is changed yet
- *   make_start()         the START is filled in: seen by serve(), which never returns it
+ *   make_start() and find_user()   the START is filled in: seen by serve(), which never returns it
  *   pam_sm_setcred()     there are no credentials to set
  */
 #include <stdlib.h>

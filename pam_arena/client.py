@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 
 from . import protocol
-from .errors import LocalProtocolError, RemoteProtocolError, ServiceDown
+from .errors import LocalProtocolError, ServiceDown
 from .protocol import Operation, Style
 from .secret import Secret
 from .wire import Answer, Done, Prompt, Start, decode, encode

@@ -1,5 +1,6 @@
 """The module through libpam: whatever the other side does, success and IGNORE come out of a DONE message alone."""
 
+import contextlib
 import os
 import select
 import socket
@@ -495,3 +496,20 @@ def test_no_descriptor_is_left_open(stage: Stage, peer: Peer) -> None:
                 login.call(operation)
             peer.finish()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_program_that_is_started_meanwhile_does_not_inherit_the_socket(stage: Stage, peer: Peer) -> None:
+    seen: dict[int, bool] = {}
+
+    def look() -> bytes:
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if int(name) > 2 and os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                    seen[int(name)] = os.get_inheritable(int(name))
+        return b"8361"
+
+    peer.play([HEAR, ASK, HEAR, Done(SUCCESS), LEFT])
+    with stage.login(look) as login:
+        assert login.call("authenticate") == SUCCESS
+    assert len(seen) >= 3  # the listening socket, the peer's end and the module's
+    assert not any(seen.values())
