@@ -18,6 +18,7 @@ from .errors import SeedError
 from .secret import Secret
 
 SEED_BYTES = (16, 128)  # RFC 4226 section 4, R6: at least 128 bits; longer than a SHA-512 block gains nothing
+COUNTER_MOST = 2**63 - 1  # RFC 4226 section 5.1 has 8 bytes; the store's integers are signed
 DIGITS = (6, 8)
 PERIOD_SECONDS = (1, 86400)
 
@@ -133,8 +134,14 @@ def _read_uri(text: str) -> Enrolment:
         counter = int(query.get("counter", "0"))
     except ValueError:
         raise SeedError("the otpauth URI is malformed: type, algorithm, digits, period or counter") from None
-    if mechanism.digits not in DIGITS or not PERIOD_SECONDS[0] <= mechanism.period <= PERIOD_SECONDS[1] or counter < 0:
-        raise SeedError("the otpauth URI asks for digits other than 6 or 8, a period outside 1 to 86400 s or a counter below 0")
+    if (
+        mechanism.digits not in DIGITS
+        or not PERIOD_SECONDS[0] <= mechanism.period <= PERIOD_SECONDS[1]
+        or not 0 <= counter <= COUNTER_MOST
+    ):
+        raise SeedError(
+            "the otpauth URI asks for digits other than 6 or 8, a period outside 1 to 86400 s or a counter out of range"
+        )
     label = unquote(uri.path.lstrip("/"))
     return Enrolment(_checked(_base32(query.get("secret", ""))), mechanism, label.rpartition(":")[2].strip(), counter)
 

@@ -77,18 +77,15 @@ def _uid_of(name: str) -> int | None:
 
 
 def _is_member(name: str, groups: tuple[str, ...]) -> bool | None:
-    """Whether `name` is in one of `groups`; None if NSS cannot tell. A group that does not exist has no members."""
-    gids = set()
+    """Whether `name` is in one of `groups`; None if that cannot be told, because NSS does not know a group or the name."""
+    gids, missing = set(), False
     for group in groups:
         try:
             gids.add(grp.getgrnam(group).gr_gid)
-        except KeyError:
-            continue
-        except OSError:
-            return None
-    if not gids:
-        return False
+        except (KeyError, OSError):
+            missing = True
     try:
-        return not gids.isdisjoint(os.getgrouplist(name, pwd.getpwnam(name).pw_gid))
+        member = not gids.isdisjoint(os.getgrouplist(name, pwd.getpwnam(name).pw_gid))
     except (KeyError, ValueError, OSError):
         return None
+    return member or (None if missing else False)

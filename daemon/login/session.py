@@ -92,6 +92,9 @@ class Session:
         decision = await loop.run_in_executor(None, decide, config, self._start, self._peer_uid)
         self.name = decision.name
         operation = self._start.operation
+        if self._start.options & Option.FORWARD_PASS:
+            log.error("%s: forward_pass is not offered by this release: take it out of the PAM line", self._start.service)
+            return self._finish(PAM_SYSTEM_ERR)
         if decision.treatment is not Treatment.ASK:
             log.info("%s: not asked: %s", self._start.service, decision.why)
             return self._finish(PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED)

@@ -13,6 +13,8 @@ def test_the_services_dialogues_hold_on_the_installed_packages(spare: Host) -> N
     spare.copy(TESTS.parent / "packaging/arena.toml", to="/root/packaging")
     spare.copy(TESTS / "conftest.py", TESTS / "service", TESTS / "unit", to="/root/tests")
     done = spare.shell(
-        "cd /root && PYTHONPATH=/usr/share/arenad python3 -m pytest -q -p no:cacheprovider --import-mode=importlib tests", check=False
+        "cd /root && export PYTHONPATH=/usr/share/arenad;"
+        "python3 -m pytest -q -p no:cacheprovider --import-mode=importlib tests",
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]

@@ -51,7 +51,11 @@ class Service:
     def start(self) -> None:
         """Start it, and wait until it says READY."""
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(self.folder)}
-        env |= {"NOTIFY_SOCKET": str(self.folder / "notify"), "MALLOC_MMAP_THRESHOLD_": "1048576"}
+        env |= {
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "MALLOC_MMAP_THRESHOLD_": "1048576",
+        }
         command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config)]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
