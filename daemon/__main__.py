@@ -79,9 +79,7 @@ def _config(wanted: argparse.Namespace) -> None:
         print(json.dumps(configuration.show(config), indent=1))
         return
     stolen_key, known_pin = configuration.guess_bounds(config)
-    print(f"{wanted.config}: good")
-    print(f"a stolen key: its PIN is guessed with a chance of {stolen_key:g} before the key is disabled")
-    print(f"a known PIN: each guessed code is right with a chance of {known_pin:g}")
+    print(json.dumps({"file": str(wanted.config), "verdict": "good", "stolen_key": stolen_key, "known_pin": known_pin}))
 
 
 if __name__ == "__main__":

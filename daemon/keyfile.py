@@ -97,7 +97,7 @@ def _seal(master: Secret) -> str:
     SEALED.parent.mkdir(mode=0o700, exist_ok=True)
     fresh = SEALED.with_name(SEALED.name + ".new")
     fresh.unlink(missing_ok=True)
-    command = ["systemd-creds", "encrypt", f"--name={CREDENTIAL}", "-", str(fresh)]
+    command = ["systemd-creds", "encrypt", "--with-key=host", f"--name={CREDENTIAL}", "-", str(fresh)]
     try:
         done = subprocess.run(command, input=master.reveal(), capture_output=True, check=False)
     except OSError as error:

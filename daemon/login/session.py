@@ -126,7 +126,7 @@ class Session:
         except StopIteration as end:
             return self._finish(self._code(end.value))
         if isinstance(step, talk.Ask):
-            self._asked = True
+            self.working, self._asked = False, True
             self._line.send(Prompt(step.style, step.text))
             self._line.expect_answer(self._desk.config().login.answer_timeout)
         elif isinstance(step, talk.Verify):

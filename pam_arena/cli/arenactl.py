@@ -4,9 +4,11 @@ Exit: 0 done, 1 refused, 2 usage, 3 service down, 4 not found.
 """
 
 import getpass
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,8 @@ def key_status(output: Output) -> None:
 
 @key.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
-def key_export(file: Path) -> None:
+@format_option
+def key_export(file: Path, output: Output) -> None:
     """Write the key to FILE, under a passphrase from the terminal, or stdin's first line."""
     passphrase = _passphrase(confirm=True)
     document = DeskClient().post("/key/export", body={"passphrase": passphrase})["export"]
@@ -176,17 +179,18 @@ def key_export(file: Path) -> None:
             out.write(document)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
-    click.echo(f"{file}: written. Keep it, and the passphrase apart from it.")
+    output.record({"file": str(file), "keep": "somewhere else, and the passphrase apart from it"})
 
 
 @key.command("import")
 @click.argument("file", type=click.File("r"))
-def key_import(file: Any) -> None:
+@format_option
+def key_import(file: Any, output: Output) -> None:
     """Bring the key of an export back to this host, as root; then restart arenad."""
     text = file.read()
     passphrase = _passphrase(confirm=False)
-    _arenad("import-key", given=f"{passphrase}\n{text}")
-    click.echo("Now: systemctl restart arenad.service; systemctl try-restart arena-desk.service")
+    done = _arenad("import-key", given=f"{passphrase}\n{text}")
+    output.record({"key": done, "now": "systemctl restart arenad.service; systemctl try-restart arena-desk.service"})
 
 
 def _passphrase(*, confirm: bool) -> str:
@@ -204,29 +208,41 @@ def config() -> None:
 
 
 @config.command("check")
-def config_check() -> None:
-    """Whether the configuration is good, and the guesser's chances that it leaves."""
-    _arenad("config", "check")
+@format_option
+def config_check(output: Output) -> None:
+    """Whether the configuration is good, and a guesser's chances: with a stolen key, and with a known PIN, a code."""
+    output.record(json.loads(_arenad("config", "check")))
 
 
 @config.command("show")
-def config_show() -> None:
-    """The configuration in force, as JSON."""
-    _arenad("config", "show")
+@format_option
+def config_show(output: Output) -> None:
+    """The configuration in force."""
+    shown = json.loads(_arenad("config", "show"))
+    output.record(shown if output.is_json else dict(_flat(shown)))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 @main.command()
-def migrate() -> None:
+@format_option
+def migrate(output: Output) -> None:
     """Create the store, or bring it to this release's schema."""
-    _arenad("migrate")
+    output.record({"store": _arenad("migrate")})
 
 
-def _arenad(*words: str, given: str | None = None) -> None:
-    """Run a part of arenad here, as what it needs to be; its words and exit status are ours."""
-    sys.stdout.flush()
+def _arenad(*words: str, given: str | None = None) -> str:
+    """Run a part of arenad here, as what it needs to be; its complaint and exit status are ours, its words returned."""
     try:
-        done = subprocess.run([_ARENAD, *words], input=given, text=True, check=False)
+        done = subprocess.run([_ARENAD, *words], input=given, stdout=subprocess.PIPE, text=True, check=False)
     except OSError as error:
         raise click.ClickException(f"{_ARENAD}: {error.strerror}") from None
     if done.returncode:
         sys.exit(done.returncode)
+    return done.stdout.strip()

@@ -29,6 +29,11 @@ class Output:
         """Whether a person reads it."""
         return self._form == "table"
 
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads it that wants all values."""
+        return self._form == "json"
+
     def record(self, values: dict[str, Any]) -> None:
         """One thing: a line for each of its values."""
         if self._form == "json":
@@ -81,7 +86,7 @@ def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ")
+    return name if "." in name else name.replace("_", " ")  # a dotted name is a key of arena.toml, to be typed as it is
 
 
 def _plain(name: str, value: Any) -> str:
