@@ -68,7 +68,7 @@ def play(dialogue: Dialogue, steps: list[Step], end: str, timeout: float = 15) -
             dialogue.send(answer, label or "nothing")
         dialogue.expect(end, timeout=timeout)
     text = dialogue.transcript.replace("\r", "")
-    text = re.sub(r"about \d+ s", "about N s", text)
+    text = re.sub(r"(about|dans) \d+ s", r"\1 N s", text)
     text = re.sub(r"\(ref [0-9A-Z]{8}\)", "(ref REFERENCE)", text)
     return re.sub(r"holder\d+", "alice", text)
 
@@ -271,3 +271,22 @@ def test_a_service_that_is_down_is_told_in_plain_words(password_first: Host) -> 
     assert done.returncode == 3
     assert "systemctl start arena-desk.socket" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reload_takes_the_new_configuration_and_keeps_the_old_for_a_bad_one(holder: Holder) -> None:
+    host = holder.host
+    drop_in = host.root / "etc/arena/arena.toml.d/language.toml"
+    drop_in.write_text('language = "fr"\n')
+    host.run("systemctl", "reload", "arenad.service")
+    create: list[Step] = [(r"chiffres\).: ", PIN, "a PIN"), (r"Confirmez le code PIN.: ", PIN, "the same PIN")]
+    french: list[Step] = [(r"laisser vide\).: ", "", ""), (r"sur la cl..?\).: ", holder.fob.fresh, "code"), *create]
+    transcript = play(holder.ssh(), [password(), *french, (r"nouveau code.: ", holder.passcode, "PIN + new code")], SHELL)
+    drop_in.write_text('language = "de"\n')
+    host.run("systemctl", "reload", "arenad.service")
+    assert 'language: allowed: "en" or "fr"' in host.journal("arenad.service")
+    play(
+        holder.ssh(), [password(), (r"laisser vide\).: ", PIN, "PIN"), (r"sur la cl..?\).: ", holder.fob.fresh, "code")], SHELL
+    )
+    drop_in.unlink()
+    host.run("systemctl", "reload", "arenad.service")
+    check_golden("ssh-first-login-french", transcript)
