@@ -9,7 +9,7 @@ import json
 import secrets
 
 import sqlalchemy as sa
-from attrs import asdict, frozen
+from attrs import fields, frozen
 
 from .store.schema import audit
 
@@ -55,6 +55,12 @@ class Event:
     ref: str | None = None
 
 
+# Built once: every login appends a row.
+_LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
+_INSERT = sa.insert(audit)
+_COLUMNS = tuple(attribute.name for attribute in fields(Event))
+
+
 def new_ref() -> str:
     """A reference that carries nothing and cannot be guessed."""
     return "".join(secrets.choice(_REF_ALPHABET) for _ in range(_REF_LENGTH))
@@ -67,9 +73,10 @@ def chain(previous: bytes, values: dict[str, str | int | None]) -> bytes:
 
 def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
     """Add a row; at is in seconds since 1970 UTC."""
-    previous = connection.execute(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar()
-    values: dict[str, str | int | None] = {"at": int(at), **{k: _storable(v) for k, v in asdict(event).items()}}
-    connection.execute(sa.insert(audit).values(**values, hash=chain(previous or b"", values)))
+    previous = connection.execute(_LAST).scalar()
+    values: dict[str, str | int | None] = {name: _storable(getattr(event, name)) for name in _COLUMNS}
+    values["at"] = int(at)
+    connection.execute(_INSERT, {**values, "hash": chain(previous or b"", values)})
 
 
 def _storable(text: str | None) -> str | None:
