@@ -55,11 +55,14 @@ class Writer:
                     last = True
                     break
                 group.append(item)
-            self._commit(group)
+            # From here on a job cannot be cancelled: a result for a cancelled future would end this thread.
+            self._commit([item for item in group if item[1].set_running_or_notify_cancel()])
             if last:
                 break
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
+        if not group:
+            return
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
