@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,6 +23,7 @@ from pam_arena.secret import Secret
 from ..audit import Event, append
 from ..config import Config, load
 from ..keyfile import SEALED, export_key, noted_key
+from ..sockets import activated_socket, peer_uid
 from ..store.engine import open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
@@ -33,8 +33,6 @@ from .roles import MAY, roles_of
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
-_LISTEN_FD = 3
-_UCRED = struct.Struct("3i")
 _STATUS = {1: 409, 3: 503, 4: 404}
 _NO_RIGHT = 403
 
@@ -143,9 +141,7 @@ def make_app(desk: Desk) -> web.Application:
 def run(config_path: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise ArenaError("arenad desk takes its socket from systemd: systemctl start arena-desk.socket")
-    listening = socket.socket(fileno=_LISTEN_FD)
+    listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
     writer = Writer(open_store(config.store.url))
     try:
         master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
@@ -201,4 +197,4 @@ def _uid_of(request: web.Request) -> int:
     peer = transport.get_extra_info("socket") if transport is not None else None
     if peer is None:
         raise web.HTTPForbidden(text="the caller is gone")
-    return int(_UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1])
+    return peer_uid(peer)

@@ -7,12 +7,12 @@ there is nothing to frame and nothing to buffer.
 import asyncio
 import logging
 import socket
-import struct
 from contextlib import suppress
 
 from pam_arena.errors import ProtocolError
 from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
 
+from ..sockets import peer_uid
 from .session import Desk, Session, under_way
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ START_WITHIN = 5.0  # seconds after the connection
 PER_USER = 4  # open conversations of a uid other than root
 DATAGRAM_ROOM = 4097  # one byte more than the wire allows, so that a longer one shows
 GRACE = 3.0  # seconds that people at a prompt get when the service stops
-_UCRED = struct.Struct("3i")
 
 
 class Listener:
@@ -66,7 +65,7 @@ class Listener:
         except OSError as error:  # out of descriptors: those waiting stay in the socket's queue
             log.error("cannot accept: %s", error.strerror)
             return
-        uid = _UCRED.unpack(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+        uid = peer_uid(accepted)
         if not self._has_room(uid):
             accepted.close()
             return

@@ -12,10 +12,11 @@ import sdnotify
 import sqlalchemy as sa
 
 from pam_arena import pin
-from pam_arena.errors import ArenaError, ConfigError, StoreError
+from pam_arena.errors import ConfigError, StoreError
 
 from ..clock import SystemClock
 from ..config import Config, load
+from ..sockets import activated_socket
 from ..store.accounts import active_tokens
 from ..store.engine import open_store, read_only
 from ..store.writer import Writer
@@ -27,14 +28,13 @@ from .verifier import Verifier
 
 log = logging.getLogger(__name__)
 
-_LISTEN_FD = 3  # sd_listen_fds(3)
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
 def run(config_path: Path) -> int:
     """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
-    listening = _activated_socket()
+    listening = activated_socket(socket.SOCK_SEQPACKET, "arenad", "arenad.socket arenad.service")
     engine = open_store(config.store.url)
     vault = Vault(read_master_key(os.environ.get("CREDENTIALS_DIRECTORY")))
     writer = Writer(engine)
@@ -44,16 +44,6 @@ def run(config_path: Path) -> int:
     finally:
         writer.close()
     return 0
-
-
-def _activated_socket() -> socket.socket:
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise ArenaError("arenad takes its socket from systemd: systemctl start arenad.socket arenad.service")
-    listening = socket.socket(fileno=_LISTEN_FD)
-    if (listening.family, listening.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-        raise ArenaError("the socket passed to arenad is no ListenSequentialPacket= one: see arenad.socket")
-    listening.set_inheritable(False)
-    return listening
 
 
 class _Service:

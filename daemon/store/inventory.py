@@ -115,18 +115,6 @@ def clear_waits(connection: sa.engine.Connection, holder_id: int) -> int:
     return int(touched.rowcount)
 
 
-def list_waits(connection: sa.engine.Connection, holder_id: int) -> list[Row]:
-    """The origins of a holder that count failures."""
-    return list(connection.execute(sa.select(origin).where(origin.c.holder_id == holder_id, origin.c.failures > 0)).all())
-
-
 def find_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
     """The audit row of a failure reference."""
     return connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
-
-
-def last_events(connection: sa.engine.Connection, name: str, limit: int) -> list[Row]:
-    """The latest audit rows about a holder, latest first."""
-    return list(
-        connection.execute(sa.select(audit).where(audit.c.holder == name).order_by(audit.c.id.desc()).limit(limit)).all()
-    )

@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyotp
+import sqlalchemy as sa
 from arenad import config
 from arenad.store.engine import make_engine, open_store, read_only
 from arenad.store.inventory import NewToken, add_holder, add_token
@@ -113,10 +116,10 @@ class Service:
             add_token(connection, NewToken(serial, mechanism, sealed), now, state, holder)
         return Token(seed, mechanism)
 
-    def rows(self, table: object) -> list[object]:
+    def rows(self, table: sa.Table) -> list[Mapping[str, Any]]:
         """All rows of a table, as mappings."""
         with read_only(open_store(self.url)) as connection:
-            return [row._mapping for row in connection.execute(table.select())]  # type: ignore[attr-defined]
+            return [dict(row._mapping) for row in connection.execute(table.select())]
 
 
 class Token:

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -63,7 +63,7 @@ def test_a_key_goes_from_the_stock_to_a_holder_and_back(desk: DeskService) -> No
     assert desk.ask("POST", "/holders/root/unlock").json()["origins"] == 0
     assert [row["serial"] for row in desk.ask("GET", "/tokens?holder=root").json()] == ["K-1"]
     assert desk.ask("POST", "/tokens/K-1/unassign").json()["state"] == "stock"
-    events = [row["event"] for row in desk.service.rows(audit)]  # type: ignore[index]
+    events = [row["event"] for row in desk.service.rows(audit)]
     assert events == ["token-add", "token-assign", "token-disable", "token-enable", "pin-reset", "unlock", "token-unassign"]
 
 
@@ -166,7 +166,9 @@ def foreign(path: Path) -> None:
         (Path.unlink, "run `arenactl migrate`"),
     ],
 )
-def test_a_store_that_is_not_ours_is_refused_and_left_alone(service: Service, damage, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_store_that_is_not_ours_is_refused_and_left_alone(
+    service: Service, damage: Callable[[Path], None], told: str
+) -> None:
     assert service.stop() == 0
     store = service.folder / "arena.db"
     for suffix in ("-wal", "-shm"):

@@ -1,6 +1,7 @@
 """Dialogues with a real arenad over its real socket: what a holder is asked, and what comes of the answers."""
 
 import time
+from pathlib import Path
 
 import pytest
 from arena import Service, Token
@@ -45,7 +46,7 @@ def deny(service: Service, user: str, first: str, second: str, **how: str) -> No
 
 
 def last_reason(service: Service) -> str:
-    return str(service.rows(audit)[-1]["reason"])  # type: ignore[index]
+    return str(service.rows(audit)[-1]["reason"])
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def token(service: Service) -> Token:
 
 def test_the_first_login_creates_the_pin_and_the_next_code_opens(service: Service, token: Token) -> None:
     first_login(service, "alice", token)
-    assert [row["event"] for row in service.rows(audit)] == ["login", "pin-create", "login"]  # type: ignore[index]
+    assert [row["event"] for row in service.rows(audit)] == ["login", "pin-create", "login"]
 
 
 def test_a_code_works_once(service: Service, token: Token) -> None:
@@ -82,7 +83,7 @@ def test_the_old_display_typed_again_is_said_and_not_charged(service: Service, t
     old = token.code()
     script = [(PIN_PROMPT, ""), (CODE_PROMPT, old), (CHOOSE, "2846"), (AGAIN, "2846"), (NEW, "2846" + old)]
     assert play(service, "alice", [*script, ("Still the old code. Wait for the next.\n" + NEW, "2846" + token.code(1))])
-    assert all(row["failures"] == 0 for row in service.rows(origin))  # type: ignore[index]
+    assert all(row["failures"] == 0 for row in service.rows(origin))
 
 
 def test_a_login_cut_after_the_pin_was_confirmed_resumes(service: Service, token: Token) -> None:
@@ -137,7 +138,7 @@ def test_nobody_gets_in_without_a_token_and_the_prompts_are_the_same(service: Se
 def test_sshds_replacement_of_an_answer_is_denied_and_not_counted(service: Service, token: Token) -> None:
     deny(service, "alice", "\b\n\r\x7fINCO", "\b\n\r\x7fINCORR")
     assert last_reason(service) == "malformed"
-    assert all(row["failures"] == 0 for row in service.rows(origin))  # type: ignore[index]
+    assert all(row["failures"] == 0 for row in service.rows(origin))
 
 
 def test_five_failures_make_that_origin_wait_and_no_other(service: Service, token: Token) -> None:
@@ -148,10 +149,10 @@ def test_five_failures_make_that_origin_wait_and_no_other(service: Service, toke
     assert last_reason(service) == "waiting"
     deny(service, "alice", "2846", token.code(1), rhost="")
     assert last_reason(service) == "used-code"  # what was typed while waiting is spent
-    assert all(not (row["kind"] == "console" and row["wait_until"]) for row in service.rows(origin))  # type: ignore[index]
+    assert all(not (row["kind"] == "console" and row["wait_until"]) for row in service.rows(origin))
 
 
-def test_ten_right_codes_with_a_wrong_pin_disable_the_token(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_ten_right_codes_with_a_wrong_pin_disable_the_token(tmp_path: Path) -> None:
     extra = '[login]\ndeny_after = "0"\n[lock]\nafter = 9\nwrong_pin_disables = 2\n'
     service = Service(tmp_path, extra)
     service.start()
@@ -166,7 +167,7 @@ def test_ten_right_codes_with_a_wrong_pin_disable_the_token(tmp_path) -> None:  
         ]
         assert not play(service, "alice", [*script, (DENIED, None)])
         deny(service, "alice", "2849", alice.code(1))
-        assert [row["state"] for row in service.rows(token_table)][-1] == "disabled"  # type: ignore[index]
+        assert [row["state"] for row in service.rows(token_table)][-1] == "disabled"
         assert last_reason(service) == "wrong-pin"
     finally:
         service.close()
