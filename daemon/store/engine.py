@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from pam_arena.errors import StoreError
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 _BUSY_TIMEOUT_MS = 5000  # how long a write waits for the other daemon's
 _WANTED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
 
