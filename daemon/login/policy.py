@@ -41,7 +41,7 @@ def decide(config: Config, start: Start, peer_uid: int) -> Decision:
     service = config.service(start.service)
     caller = start.uid if peer_uid == 0 else peer_uid
     name = _name_of(caller) if service.ask == "caller" else start.user
-    if peer_uid != 0 and _uid_of(name) != peer_uid:
+    if peer_uid != 0 and uid_of(name) != peer_uid:
         return Decision(Treatment.REFUSE, name, service, f"uid {peer_uid} may only converse for itself")
     if service.mode == "off":
         return Decision(Treatment.IGNORE, name, service, "mode is off")
@@ -69,7 +69,7 @@ def _name_of(uid: int) -> str:
         return ""
 
 
-def _uid_of(name: str) -> int | None:
+def uid_of(name: str) -> int | None:
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError, OSError):
@@ -89,3 +89,8 @@ def _is_member(name: str, groups: tuple[str, ...]) -> bool | None:
     except (KeyError, ValueError, OSError):
         return None
     return member or (None if missing else False)
+
+
+def is_system_name(name: str) -> bool:
+    """Whether NSS knows this name."""
+    return uid_of(name) is not None

@@ -17,13 +17,16 @@ from pam_arena.errors import ConfigError, StoreError
 from ..clock import SystemClock
 from ..config import Config, load
 from ..sockets import activated_socket
-from ..store.accounts import active_tokens
-from ..store.engine import open_store, read_only
+from ..spool import SPOOL, put
+from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
+from .admission import Door
+from .codemail import code_mail
 from .decoys import prepare
 from .listener import Listener
 from .session import Counts, Desk
+from .settle import MailOrder
 from .verifier import Verifier
 
 log = logging.getLogger(__name__)
@@ -47,21 +50,13 @@ def run(config_path: Path) -> int:
 
 
 class _Service:
-    """What STATUS, WATCHDOG and reloads need."""
+    """What STATUS, WATCHDOG, reloads and mails need."""
 
-    def __init__(self, path: Path, config: Config, engine: sa.engine.Engine, writer: Writer) -> None:
-        self.path, self.config, self.engine, self.writer = path, config, engine, writer
+    def __init__(self, path: Path, config: Config, writer: Writer) -> None:
+        self.path, self.config, self.writer = path, config, writer
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
         self.stopping = asyncio.Event()
-
-    def read_tokens(self, name: str) -> tuple[int, int]:
-        """How many tokens a name has: (active, all)."""
-        try:
-            with read_only(self.engine) as connection:
-                return active_tokens(connection, name)
-        except sa.exc.SQLAlchemyError:
-            raise StoreError("the store cannot be read") from None
 
     def status(self, conversations: int, pending: int) -> str:
         """One line for systemctl status."""
@@ -70,6 +65,13 @@ class _Service:
             f"{conversations} conversations, {pending} attempts waiting; since the start"
             f" {counts.granted} granted, {counts.denied} denied, {counts.unavailable} without a verdict"
         )
+
+    def post(self, order: MailOrder, name: str) -> None:
+        """Put the mail of a code into the spool."""
+        try:
+            put(SPOOL, self.config.mail.sender, code_mail(order, self.config))
+        except StoreError as error:
+            log.error("no code was mailed to %s: %s", name, error)
 
     async def touch_store(self) -> None:
         """A read and a write transaction, through the very thread that commits verdicts."""
@@ -81,10 +83,11 @@ class _Service:
 async def _serve(
     path: Path, config: Config, listening: socket.socket, engine: sa.engine.Engine, writer: Writer, vault: Vault
 ) -> None:
-    service = _Service(path, config, engine, writer)
+    service = _Service(path, config, writer)
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
-    desk = Desk(verifier, SystemClock(), lambda: service.config, service.read_tokens, service.counts)
+    door = Door(Reader(engine), SystemClock(), lambda: service.config)
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
