@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from pam_arena.errors import ArenaError
+from pam_arena.errors import ArenaError, ConfigError
 
 from . import config as configuration
 from .owner import as_owner
@@ -78,6 +78,8 @@ def _config(wanted: argparse.Namespace) -> None:
     if wanted.what == "show":
         print(json.dumps(configuration.show(config), indent=1))
         return
+    if unknown := configuration.check_groups(config):
+        raise ConfigError("; ".join(unknown))
     stolen_key, known_pin = configuration.guess_bounds(config)
     print(json.dumps({"file": str(wanted.config), "verdict": "good", "stolen_key": stolen_key, "known_pin": known_pin}))
 

@@ -1,74 +1,87 @@
 """The configuration: arena.toml, then arena.toml.d/*.toml in order; a later file wins, key by key.
 
-A file that cannot be read, an unknown section or key, or a bad value is refused with its file, its key and what is
-allowed. Keys whose capability this release does not have accept their default alone, and say so.
+A file that cannot be read, an unknown section or key, a bad value, or keys that contradict each other are refused with
+the file, the key and what is allowed. Keys whose capability this release does not have accept their default alone.
 """
 
-import re
+import grp
+import math
+import pwd
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import evolve, fields, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from pam_arena.conversation import PromptStyle
 from pam_arena.errors import ConfigError
-from pam_arena.pin import Policy
+from pam_arena.pin import PinChoice, Policy
 from pam_arena.texts import LANGUAGES
 
+from . import config_values as values
+from .config_values import BadValue, Reader
+
 DEFAULT_PATH = Path("/etc/arena/arena.toml")
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
+YEARLY_FAILURES = 200  # of 365 days over all origins; past them the next code is always wanted
+_SHIPPED_GROUPS = {"arena-exempt", "arena-admin"}  # the defaults name them, and no package makes them
+_STEP = 30  # seconds; the shortest that a token has, so that slow typing is never reckoned too low
+
+
+def _key(default: Any, reader: Reader, name: str = "") -> Any:
+    """A key of the file: its default, what reads its value, and its name there if Python cannot have that one."""
+    return field(default=default, metadata={"reader": reader, "name": name})
 
 
 @frozen
 class Store:
     """[store]"""
 
-    url: str = "sqlite:////var/lib/arena/arena.db"
+    url: str = _key("sqlite:////var/lib/arena/arena.db", values.store_url)
 
 
 @frozen
 class Login:
     """[login]: times in seconds."""
 
-    prompt: PromptStyle = PromptStyle.SPLIT
-    answer_timeout: float = 180
-    deny_after: float = 1
+    prompt: PromptStyle = _key(PromptStyle.SPLIT, values.prompt)
+    answer_timeout: float = _key(180, values.span(10, 3600))
+    deny_after: float = _key(1, values.span(0, 8))
 
 
 @frozen
 class Code:
-    """[code]: all in steps, next_code_after in failures."""
+    """[code]: window, drift_per_login and next_code_reach in steps, next_code_after in failures, slow_typing in seconds."""
 
-    window: int = 1
-    drift_per_login: int = 1
-    next_code_after: int = 3
-    next_code_reach: int = 10
+    window: int = _key(1, values.whole(0, 5))
+    drift_per_login: int = _key(1, values.whole(0, 1))
+    next_code_after: int = _key(3, values.whole(1, 1000))
+    next_code_reach: int = _key(10, values.whole(0, 10))
+    slow_typing: float = _key(60, values.span(0, 300))
 
 
 @frozen
 class Lock:
     """[lock]: waits in seconds."""
 
-    after: int = 5
-    wait: float = 60
-    wait_max: float = 900
-    close_after: int = 50
-    wrong_pin_disables: int = 10
-    guess_bound: float = 0.01
+    after: int = _key(5, values.whole(1, 100))
+    wait: float = _key(60, values.span(1, 86400))
+    wait_max: float = _key(900, values.span(1, 7 * 86400))
+    close_after: int = _key(50, values.whole(2, 10000))
+    wrong_pin_disables: int = _key(10, values.whole(1, 10000))
+    guess_bound: float = _key(0.01, values.share)
 
 
 @frozen
 class Pin:
-    """[pin]: new_pin_lapses in seconds."""
+    """[pin]: times in seconds; expires 0 is never."""
 
-    length: tuple[int, int] = (4, 6)
-    digits_only: bool = True
-    choice: str = "holder"
-    history: int = 0
-    expires: str = ""
-    new_pin_lapses: float = 14 * 86400
+    length: tuple[int, int] = _key((4, 6), values.pin_length)
+    digits_only: bool = _key(True, values.truth)
+    choice: PinChoice = _key(PinChoice.HOLDER, values.pin_choice)
+    history: int = _key(0, values.whole(0, 24))
+    expires: float = _key(0, values.span(86400, 3660 * 86400, none=""))
+    new_pin_lapses: float = _key(14 * 86400, values.span(60, 366 * 86400))
 
     @property
     def policy(self) -> Policy:
@@ -78,53 +91,71 @@ class Pin:
 
 @frozen
 class Service:
-    """[service.NAME]: one PAM service; what it leaves out comes from [service.default]."""
+    """[service.NAME]: one PAM service; what it leaves out comes from [service.default].
 
-    mode: Literal["off", "enforce"] = "enforce"
-    include_groups: tuple[str, ...] = ()
-    exempt_groups: tuple[str, ...] = ("arena-exempt",)
-    without_token: Literal["deny", "ignore"] = "deny"
-    ask: Literal["target", "caller"] = "target"
-    prompt: PromptStyle | None = None
-    mail_codes: bool = False
-    grant: str = "0"
+    Times in seconds. None: as [login] or `language` say. deadline: how long the caller waits for a whole login; 0, for ever.
+    texts: the service's own words, by the names of Texts.
+    """
+
+    mode: Literal["off", "observe", "enforce"] = _key("enforce", values.one_of("off", "observe", "enforce"))
+    include_groups: tuple[str, ...] = _key((), values.names)
+    exempt_groups: tuple[str, ...] = _key(("arena-exempt",), values.names)
+    without_token: Literal["deny", "ignore"] = _key("deny", values.one_of("deny", "ignore"))
+    ask: Literal["target", "caller"] = _key("target", values.one_of("target", "caller"))
+    prompt: PromptStyle | None = _key(None, values.prompt)
+    mail_codes: bool = _key(False, values.truth)
+    grant: float = _key(0, values.span(60, 7 * 86400, none="0"))
+    language: str | None = _key(None, values.one_of(*LANGUAGES))
+    answer_timeout: float | None = _key(None, values.span(10, 3600))
+    deadline: float = _key(240, values.span(30, 86400, none="0"))
+    texts: Mapping[str, str] = {}
+
+
+@frozen
+class Peer:
+    """[[peer]]: a user (name or uid) whose processes may converse for anyone at these services, and are believed."""
+
+    user: str | int = field(metadata={"reader": values.peer_user})
+    services: tuple[str, ...] = field(metadata={"reader": values.service_names})
 
 
 @frozen
 class Desk:
     """[desk]"""
 
-    admin_groups: tuple[str, ...] = ("arena-admin",)
+    admin_groups: tuple[str, ...] = _key(("arena-admin",), values.names)
 
 
 @frozen
 class Mail:
-    """[mail]"""
+    """[mail]: domain completes the address of a holder who has none."""
 
-    smtp: str = "localhost:25"
-    sender: str = ""
+    smtp: str = _key("localhost:25", values.server)
+    sender: str = _key("", values.mailbox, "from")
+    domain: str = _key("", values.domain)
 
 
 @frozen
 class Audit:
     """[audit]"""
 
-    keep: str = "3y"
-    max_size: str = "1GiB"
+    keep: str = _key("3y", values.only("3y"))
+    max_size: str = _key("1GiB", values.only("1GiB"))
 
 
 @frozen
 class Config:
     """The whole configuration."""
 
-    language: str = "en"
-    help: str = ""
+    language: str = _key("en", values.one_of(*LANGUAGES))
+    help: str = _key("", values.text)
     store: Store = Store()
     login: Login = Login()
     code: Code = Code()
     lock: Lock = Lock()
     pin: Pin = Pin()
     services: Mapping[str, Service] = {"default": Service()}
+    peers: tuple[Peer, ...] = ()
     desk: Desk = Desk()
     mail: Mail = Mail()
     audit: Audit = Audit()
@@ -134,172 +165,106 @@ class Config:
         return self.services.get(name, self.services["default"])
 
 
-class _Bad(Exception):
-    """A value is not allowed; the text says what is."""
+def _readers(kind: type) -> dict[str, Reader]:
+    """The keys of a section, as the file has them."""
+    return {_name(f): f.metadata["reader"] for f in fields(kind) if "reader" in f.metadata}
 
 
-Reader = Callable[[Any], Any]
+def _name(attribute: "Attribute[Any]") -> str:
+    return str(attribute.metadata.get("name") or attribute.name)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise _Bad("a line of text in quotes")
-    return value
-
-
-def _one_of(*allowed: str) -> Reader:
-    def read(value: Any) -> str:
-        if value not in allowed or not isinstance(value, str):
-            raise _Bad(" or ".join(f'"{name}"' for name in allowed))
-        return value
-
-    return read
-
-
-def _prompt(value: Any) -> PromptStyle:
-    return PromptStyle(_one_of(*PromptStyle)(value))
-
-
-def _whole(low: int, high: int) -> Reader:
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise _Bad(f"a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _share(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
-        raise _Bad("a number above 0, up to 1")
-    return float(value)
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _Bad("true or false")
-    return value
-
-
-def seconds(text: str) -> float:
-    """A time span as systemd.time(7) writes it ("1min 30s"), in seconds. Raises ValueError."""
-    parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", text)
-    if not parts or re.sub(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", "", text).strip():
-        raise ValueError(text)
-    try:
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    except KeyError:
-        raise ValueError(text) from None
-
-
-def _span(low: float, high: float) -> Reader:
-    def read(value: Any) -> float:
-        try:
-            span = seconds(value) if isinstance(value, str) else -1
-        except ValueError:
-            span = -1
-        if not low <= span <= high:
-            raise _Bad(f'a time such as "90s" or "15min", from {low:g} s to {high:g} s')
-        return span
-
-    return read
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
-        raise _Bad('a list of names, such as ["staff"]')
-    return tuple(value)
-
-
-def _pin_length(value: Any) -> tuple[int, int]:
-    low, high = value if isinstance(value, list) and len(value) == 2 else (0, 0)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (low, high)) or not 4 <= low <= high <= 64:
-        raise _Bad("[shortest, longest] with 4 <= shortest <= longest <= 64")
-    return (low, high)
-
-
-def _only(default: Any) -> Reader:
-    """The reader of a key whose capability this release does not have."""
-
-    def read(value: Any) -> Any:
-        if value != default or type(value) is not type(default):
-            raise _Bad(f"{_toml(default)} alone: this release does not have more")
-        return value
-
-    return read
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-_TOP: dict[str, Reader] = {"language": _one_of(*LANGUAGES), "help": _text}
-_SECTIONS: dict[str, tuple[type, dict[str, Reader]]] = {
-    "store": (Store, {"url": _text}),
-    "login": (Login, {"prompt": _prompt, "answer_timeout": _span(10, 3600), "deny_after": _span(0, 8)}),
-    "code": (
-        Code,
-        {
-            "window": _whole(0, 5),
-            "drift_per_login": _whole(0, 1),
-            "next_code_after": _only(3),
-            "next_code_reach": _only(10),
-        },
-    ),
-    "lock": (
-        Lock,
-        {
-            "after": _whole(1, 100),
-            "wait": _span(1, 86400),
-            "wait_max": _span(1, 7 * 86400),
-            "close_after": _whole(2, 10000),
-            "wrong_pin_disables": _whole(1, 10000),
-            "guess_bound": _share,
-        },
-    ),
-    "pin": (
-        Pin,
-        {
-            "length": _pin_length,
-            "digits_only": _truth,
-            "choice": _only("holder"),
-            "history": _only(0),
-            "expires": _only(""),
-            "new_pin_lapses": _span(60, 366 * 86400),
-        },
-    ),
-    "desk": (Desk, {"admin_groups": _names}),
-    "mail": (Mail, {"smtp": _text, "from": _only("")}),
-    "audit": (Audit, {"keep": _only("3y"), "max_size": _only("1GiB")}),
-}
-_SERVICE: dict[str, Reader] = {
-    "mode": _one_of("off", "enforce"),
-    "include_groups": _names,
-    "exempt_groups": _names,
-    "without_token": _one_of("deny", "ignore"),
-    "ask": _one_of("target", "caller"),
-    "prompt": _prompt,
-    "mail_codes": _only(False),
-    "grant": _only("0"),
-}
+_TOP: dict[str, Reader] = _readers(Config)
+_SECTIONS = {"store": Store, "login": Login, "code": Code, "lock": Lock, "pin": Pin, "desk": Desk, "mail": Mail, "audit": Audit}
 _ATTRIBUTE = {"from": "sender"}
+
+
+class _Files:
+    """What the files say, merged, and which of them said each key last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.top: dict[str, Any] = {}
+        self.sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+        self.services: dict[str, dict[str, Any]] = {"default": {}}
+        self.peers: dict[str | int, Peer] = {}
+        self._said: dict[str, Path] = {}
+        for file in [path, *sorted(path.with_name(path.name + ".d").glob("*.toml"))]:
+            self._merge(file, _parse(file))
+
+    def refuse(self, keys: list[str], allowed: str) -> ConfigError:
+        """The error of keys that contradict each other: it names the last file that said one of them."""
+        inherited = {f"service.default.{key.rpartition('.')[2]}" for key in keys if key.startswith("service.")}
+        files = [file for key, file in self._said.items() if key in keys or key in inherited]
+        return ConfigError(f"{files[-1] if files else self.path}: {', '.join(keys)}: allowed: {allowed}")
+
+    def _merge(self, file: Path, content: dict[str, Any]) -> None:
+        for name, one in content.items():
+            if name in _TOP:
+                self.top[name] = self._read(file, name, _TOP[name], one)
+            elif name in _SECTIONS:
+                self._merge_table(file, name, _readers(_SECTIONS[name]), one, self.sections[name])
+            elif name == "service":
+                for service, table in _table(file, name, one).items():
+                    self._read(file, f"service.{service!r}", values.service_name, service)
+                    self._merge_service(file, f"service.{service}", table, self.services.setdefault(service, {}))
+            elif name == "peer":
+                self._merge_peers(file, one)
+            else:
+                allowed = ", ".join([*_TOP, *_SECTIONS, "service", "peer"])
+                raise ConfigError(f"{file}: unknown key {name!r}; allowed: {allowed}")
+
+    def _merge_table(self, file: Path, name: str, readers: dict[str, Reader], table: Any, into: dict[str, Any]) -> None:
+        for key, one in _table(file, name, table).items():
+            if key not in readers:
+                raise ConfigError(f"{file}: unknown key {f'{name}.{key}'!r}; allowed: {', '.join(readers)}")
+            into[_ATTRIBUTE.get(key, key)] = self._read(file, f"{name}.{key}", readers[key], one)
+
+    def _merge_service(self, file: Path, name: str, table: Any, into: dict[str, Any]) -> None:
+        table = dict(_table(file, name, table))
+        if "texts" in table:
+            self._merge_table(file, f"{name}.texts", values.OWN_TEXTS, table.pop("texts"), into.setdefault("texts", {}))
+        self._merge_table(file, name, _readers(Service), table, into)
+
+    def _merge_peers(self, file: Path, tables: Any) -> None:
+        if not isinstance(tables, list):
+            raise ConfigError(f"{file}: peer: allowed: sections, [[peer]]")
+        for number, table in enumerate(tables, 1):
+            read: dict[str, Any] = {}
+            self._merge_table(file, f"peer {number}", _readers(Peer), table, read)
+            if missing := [key for key in _readers(Peer) if key not in read]:
+                raise ConfigError(f"{file}: peer {number}: {missing[0]} is missing; needed: {', '.join(_readers(Peer))}")
+            self.peers[read["user"]] = Peer(**read)
+
+    def _read(self, file: Path, key: str, reader: Reader, one: Any) -> Any:
+        try:
+            read = reader(one)
+        except BadValue as allowed:
+            raise ConfigError(f"{file}: {key}: allowed: {allowed}") from None
+        self._said.pop(key, None)  # to its end: the order is the files'
+        self._said[key] = file
+        return read
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
     """Read and check the configuration. Raises ConfigError naming file, key and what is allowed."""
-    merged: dict[str, Any] = {}
-    services: dict[str, dict[str, Any]] = {"default": {}}
-    for file in [path, *sorted(path.with_name(path.name + ".d").glob("*.toml"))]:
-        _merge(file, _parse(file), merged, services)
-    sections = {name: kind(**merged.pop(name, {})) for name, (kind, _) in _SECTIONS.items()}
-    default = evolve(Service(), **services.pop("default"))
+    files = _Files(path)
+    default = evolve(Service(), **files.services.pop("default"))
     config = Config(
-        **merged, **sections, services={"default": default, **{n: evolve(default, **s) for n, s in services.items()}}
+        **files.top,
+        **{name: kind(**files.sections[name]) for name, kind in _SECTIONS.items()},
+        services={"default": default, **{name: _service(default, own) for name, own in files.services.items()}},
+        peers=tuple(files.peers.values()),
     )
-    _check_together(config)
+    for keys, allowed in _contradictions(config):
+        raise files.refuse(keys, allowed)
     return config
+
+
+def _service(default: Service, own: dict[str, Any]) -> Service:
+    """A service's section over the default's; a grant that is only inherited gives way to a key that excludes one."""
+    service = evolve(default, **{**own, "texts": {**default.texts, **own.get("texts", {})}})
+    return evolve(service, grant=0.0) if "grant" not in own and _excludes_grant(service) else service
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -309,82 +274,98 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{file}: is not TOML: {error}") from None
 
 
-def _merge(file: Path, content: dict[str, Any], merged: dict[str, Any], services: dict[str, dict[str, Any]]) -> None:
-    for name, value in content.items():
-        if name in _TOP:
-            merged[name] = _read(file, name, _TOP[name], value)
-        elif name in _SECTIONS:
-            readers = _SECTIONS[name][1]
-            section = merged.setdefault(name, {})
-            for key, one in _table(file, name, value).items():
-                section[_ATTRIBUTE.get(key, key)] = _read(file, f"{name}.{key}", _known(file, f"{name}.", key, readers), one)
-        elif name == "service":
-            for service, table in _table(file, name, value).items():
-                target = services.setdefault(service, {})
-                for key, one in _table(file, f"service.{service}", table).items():
-                    reader = _known(file, f"service.{service}.", key, _SERVICE)
-                    target[key] = _read(file, f"service.{service}.{key}", reader, one)
-        else:
-            raise ConfigError(f"{file}: unknown key {name!r}; allowed: {', '.join([*_TOP, *_SECTIONS, 'service'])}")
-
-
-def _table(file: Path, name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _table(file: Path, name: str, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
         raise ConfigError(f"{file}: {name}: allowed: a section, [{name}]")
-    return value
+    return table
 
 
-def _known(file: Path, prefix: str, key: str, readers: dict[str, Reader]) -> Reader:
-    if key not in readers:
-        raise ConfigError(f"{file}: unknown key {prefix + key!r}; allowed: {', '.join(readers)}")
-    return readers[key]
-
-
-def _read(file: Path, key: str, reader: Reader, value: Any) -> Any:
-    try:
-        return reader(value)
-    except _Bad as allowed:
-        raise ConfigError(f"{file}: {key}: allowed: {allowed}") from None
-
-
-def _check_together(config: Config) -> None:
-    lock = config.lock
+def _contradictions(config: Config) -> Iterator[tuple[list[str], str]]:
+    """Keys that cannot be together, and what is allowed."""
+    code, lock = config.code, config.lock
     if lock.wait > lock.wait_max:
-        raise ConfigError("lock.wait: allowed: at most lock.wait_max")
+        yield ["lock.wait", "lock.wait_max"], "a wait of at most wait_max"
     if lock.after >= lock.close_after:
-        raise ConfigError("lock.after: allowed: less than lock.close_after")
-    stolen_key, _ = guess_bounds(config)
+        yield ["lock.after", "lock.close_after"], "after less than close_after"
+    if code.next_code_reach < code.window:
+        yield ["code.next_code_reach", "code.window"], "a reach of at least window"
+    stolen_key, known_pin = guess_bounds(config)
+    bound = f"at most lock.guess_bound = {lock.guess_bound:g}"
     if stolen_key > lock.guess_bound:
-        raise ConfigError(
-            f"lock.wrong_pin_disables, pin.length: whoever holds a stolen key guesses its PIN with a chance of {stolen_key:g};"
-            f" allowed: at most lock.guess_bound = {lock.guess_bound:g}"
-        )
+        keys = ["lock.wrong_pin_disables", "pin.length", "lock.guess_bound"]
+        yield keys, f"{bound}; whoever holds a stolen key guesses its PIN with a chance of {stolen_key:g}"
+    if known_pin > lock.guess_bound:
+        keys = ["code.window", "code.slow_typing", "lock.guess_bound"]
+        yield keys, f"{bound}; whoever knows a PIN guesses a code with a chance of {known_pin:g} a year"
+    for name, service in config.services.items():
+        for key, allowed in _service_contradictions(config, service):
+            yield [f"service.{name}.{part}" if "." not in part else part for part in key.split()], allowed
+
+
+def _service_contradictions(config: Config, service: Service) -> Iterator[tuple[str, str]]:
+    if both := sorted(set(service.include_groups) & set(service.exempt_groups)):
+        yield "include_groups exempt_groups", f"a group in one of them; {both[0]} is in both"
+    if service.mail_codes and not config.mail.sender:
+        yield "mail_codes mail.from", "mail codes with an address in mail.from"
+    if service.grant and service.mode != "enforce":
+        yield "grant mode", f'a grant with mode = "enforce" alone, not with "{service.mode}"'
+    if service.grant and service.ask == "caller":
+        yield "grant ask", 'a grant with ask = "target" alone'
+
+
+def _excludes_grant(service: Service) -> bool:
+    return service.mode != "enforce" or service.ask == "caller"
 
 
 def guess_bounds(config: Config) -> tuple[float, float]:
-    """The chance that a guesser gets in: (with a stolen key, before it is disabled; with a known PIN, a code a try)."""
-    steps = 2 * config.code.window + 1
-    return config.lock.wrong_pin_disables / 10 ** config.pin.length[0], steps / 10**6
+    """The chance that a guesser gets in: (with a stolen key, until it is disabled; in a year, with a known PIN)."""
+    steps = 2 * config.code.window + 1 + math.ceil(config.code.slow_typing / _STEP)
+    return config.lock.wrong_pin_disables / 10 ** config.pin.length[0], YEARLY_FAILURES * steps / 10**6
+
+
+def check_groups(config: Config) -> list[str]:
+    """What the configuration names and NSS does not know: a sentence for each group, and for each peer's user.
+
+    The groups that only the shipped defaults name may be missing: then nobody is in them.
+    """
+    named = dict.fromkeys(config.desk.admin_groups, "desk.admin_groups")
+    for name, service in config.services.items():
+        for key in ("include_groups", "exempt_groups"):
+            for group in getattr(service, key):
+                named.setdefault(group, f"service.{name}.{key}")
+    unknown = [f"{key}: there is no group {group}" for group, key in named.items() if not _known(grp.getgrnam, group)]
+    for user in (peer.user for peer in config.peers):
+        if isinstance(user, str) and not _known(pwd.getpwnam, user):
+            unknown.append(f"peer.user: there is no user {user}")
+    return unknown
+
+
+def _known(look_up: Callable[[str], Any], name: str) -> bool:
+    try:
+        look_up(name)
+    except (KeyError, OSError, ValueError):
+        return name in _SHIPPED_GROUPS
+    return True
 
 
 def show(config: Config) -> dict[str, Any]:
     """The configuration in force, as plain values under the names of arena.toml."""
 
     def plain(section: Any) -> dict[str, Any]:
-        renamed = {attribute: key for key, attribute in _ATTRIBUTE.items()}
-        return {renamed.get(f.name, f.name): _plain(getattr(section, f.name)) for f in fields(type(section))}
+        return {_name(f): _plain(getattr(section, f.name)) for f in fields(type(section))}
 
     return {
         "language": config.language,
         "help": config.help,
         **{name: plain(getattr(config, name)) for name in _SECTIONS},
         "service": {name: plain(service) for name, service in config.services.items()},
+        "peer": [plain(peer) for peer in config.peers],
     }
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _plain(one: Any) -> Any:
+    return list(one) if isinstance(one, tuple) else one

@@ -28,6 +28,14 @@ class Policy:
     digits_only: bool = True
 
 
+class PinChoice(enum.StrEnum):
+    """Who chooses a PIN: the holder, the system, or whichever the holder likes."""
+
+    HOLDER = "holder"
+    SYSTEM = "system"
+    EITHER = "either"
+
+
 class Flaw(enum.Enum):
     """Why a PIN is refused."""
 
