@@ -17,6 +17,8 @@ from pam_arena.errors import ConfigError
 from pam_arena.pin import Policy
 from pam_arena.texts import LANGUAGES
 
+from .spool import is_address
+
 DEFAULT_PATH = Path("/etc/arena/arena.toml")
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
 
@@ -211,6 +213,19 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _server(value: Any) -> str:
+    found = re.fullmatch(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", value, re.ASCII) if isinstance(value, str) else None
+    if found is None or not 0 < int(found[1]) < 65536:
+        raise _Bad('a host and a port, such as "localhost:25"')
+    return str(value)
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not (value == "" or is_address(value)):
+        raise _Bad('a mail address, or "" for no mail')
+    return value
+
+
 def _pin_length(value: Any) -> tuple[int, int]:
     low, high = value if isinstance(value, list) and len(value) == 2 else (0, 0)
     if not all(isinstance(n, int) and not isinstance(n, bool) for n in (low, high)) or not 4 <= low <= high <= 64:
@@ -271,7 +286,7 @@ _SECTIONS: dict[str, tuple[type, dict[str, Reader]]] = {
         },
     ),
     "desk": (Desk, {"admin_groups": _names}),
-    "mail": (Mail, {"smtp": _text, "from": _only("")}),
+    "mail": (Mail, {"smtp": _server, "from": _address}),
     "audit": (Audit, {"keep": _only("3y"), "max_size": _only("1GiB")}),
 }
 _SERVICE: dict[str, Reader] = {
