@@ -12,4 +12,4 @@ def code_mail(order: MailOrder, config: Config) -> Mail:
     texts = texts_in(order.language)
     body = texts.code_mail_body(order.code, MAILED_FOR // 60, config.help)
     domain = config.mail.sender.rpartition("@")[2]
-    return Mail(order.address, texts.code_mail_subject, body, make_message_id(domain), expires_in=MAILED_FOR)
+    return Mail(order.address, texts.code_mail_subject, body, make_message_id(domain), lasts=MAILED_FOR)
