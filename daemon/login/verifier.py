@@ -60,6 +60,7 @@ class Verifier:
         self._hashing = ThreadPoolExecutor(cores, "arena-hash")
         self._reader = Reader(engine)
         self._turns = Turns(cores)
+        self.done = 0  # pieces of work that were hashed, since the start
 
     @property
     def pending(self) -> int:
@@ -125,6 +126,7 @@ class Verifier:
         return Settlement(connection, self._vault, self.config, attempt, self._clock.now())
 
     async def _hash(self, work: Callable[[sa.engine.Connection], T]) -> T:
+        self.done += 1
         return await asyncio.get_running_loop().run_in_executor(self._hashing, self._reader.read, work)
 
     async def _write(self, job: Job[T]) -> T:

@@ -57,7 +57,6 @@ class Service:
         env |= {
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "NOTIFY_SOCKET": str(self.folder / "notify"),
-            "MALLOC_MMAP_THRESHOLD_": "1048576",
         }
         command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config)]
         with self.journal.open("ab") as journal:
