@@ -118,7 +118,8 @@ static int make_start(pam_handle_t *pamh, int flags, uint8_t operation, const st
     auth_info = pam_getenv(pamh, "SSH_AUTH_INFO_0");
     if (auth_info != NULL && strnlen(auth_info, ARENA_AUTH_INFO_MAX + 1) <= ARENA_AUTH_INFO_MAX)
         start->auth_info = (struct arena_bytes){auth_info, strlen(auth_info)};
-    if (line->collected)
+    /* At a change of PIN it is a password, old or new, which is no business of arenad's. */
+    if (line->collected && operation == ARENA_AUTHENTICATE)
         start->passcode = text_item(pamh, PAM_AUTHTOK, ARENA_SECRET_MAX + 1);
     if (start->passcode.size > ARENA_SECRET_MAX)
         start->passcode = (struct arena_bytes){NULL, 0};
@@ -220,7 +221,8 @@ static int verdict(pam_handle_t *pamh, uint8_t operation, const struct arena_mes
         pam_syslog(pamh, LOG_ERR, "arenad answered with code %d, which is none of its own", result);
         return PAM_AUTHINFO_UNAVAIL;
     }
-    if (result == PAM_SUCCESS && done->authtok.size > 0) {
+    /* With PAM_IGNORE too: where nothing is enforced, the next module has to have its password all the same. */
+    if ((result == PAM_SUCCESS || result == PAM_IGNORE) && done->authtok.size > 0) {
         memcpy(authtok, done->authtok.data, done->authtok.size);
         authtok[done->authtok.size] = '\0';
         if (pam_set_item(pamh, PAM_AUTHTOK, authtok) != PAM_SUCCESS)

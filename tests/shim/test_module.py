@@ -40,7 +40,7 @@ from stage import (
     connections,
 )
 
-from pam_arena.protocol import Operation, Option, Style
+from pam_arena.protocol import Operation, Style
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start, encode
 
@@ -149,24 +149,6 @@ def test_what_is_unknown_is_left_out(stage: Stage, peer: Peer) -> None:
     assert peer.heard == [Start(Operation.AUTHENTICATE, "arena", "alice", uid=os.getuid())]
 
 
-@pytest.mark.parametrize(
-    ("options", "bits"),
-    [
-        ("", Option(0)),
-        ("prompt=split", Option.SPLIT),
-        ("prompt=joined debug", Option.JOINED),
-        ("prompt=split prompt=joined", Option.JOINED),
-        ("forward_pass", Option.FORWARD_PASS),
-        ("use_first_pass", Option.FIRST_PASS),
-        ("try_first_pass", Option(0)),
-    ],
-)
-def test_options_are_passed_on(stage: Stage, peer: Peer, options: str, bits: Option) -> None:
-    stage.configure(options)
-    assert hold(stage, peer, "authenticate", [HEAR, Done(SUCCESS), LEFT])[0] == SUCCESS
-    assert peer.heard[0].options == bits  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize(("size", "sent"), [(2048, 2048), (2049, 0), (100_000, 0)])
 def test_ssh_auth_info_is_whole_or_left_out(stage: Stage, peer: Peer, size: int, sent: int) -> None:
     peer.play([HEAR, Done(SUCCESS), LEFT])
@@ -267,44 +249,6 @@ def test_a_verdict_sent_before_the_answer_counts(stage: Stage, peer: Peer) -> No
         assert login.call("authenticate") == AUTH_ERR
 
 
-# --- PAM_AUTHTOK ------------------------------------------------------------------------------------------------------
-
-
-def stack(stage: Stage, first: str, second: str) -> None:
-    """Two modules in a row."""
-    module = f"{stage._module} socket={stage.socket_path}"
-    (stage.folder / "arena").write_text(f"auth [success=ok default=bad] {module} {first}\nauth required {module} {second}\n")
-
-
-@pytest.mark.parametrize("size", [1, 6, 512])
-def test_what_the_daemon_leaves_is_the_next_modules(stage: Stage, peer: Peer, size: int) -> None:
-    stack(stage, "", "use_first_pass")
-    authtok = Secret(b"p" * size)
-    peer.play([HEAR, Done(SUCCESS, authtok), LEFT], [HEAR, Done(SUCCESS), LEFT])
-    with stage.login() as login:
-        assert login.call("authenticate") == SUCCESS
-    peer.finish()
-    assert [start.passcode for start in peer.heard] == [None, authtok]  # type: ignore[attr-defined]
-
-
-def test_a_denial_leaves_nothing(stage: Stage, peer: Peer) -> None:
-    stack(stage, "", "try_first_pass")
-    peer.play([HEAR, Done(AUTH_ERR, Secret(b"8361")), LEFT], [HEAR, Done(SUCCESS), LEFT])
-    with stage.login() as login:
-        assert login.call("authenticate") == AUTH_ERR
-    peer.finish()
-    assert [start.passcode for start in peer.heard] == [None, None]  # type: ignore[attr-defined]
-
-
-def test_a_collected_passcode_stays_where_no_option_names_it(stage: Stage, peer: Peer) -> None:
-    stack(stage, "", "")
-    peer.play([HEAR, Done(SUCCESS, Secret(b"hunter2")), LEFT], [HEAR, Done(SUCCESS), LEFT])
-    with stage.login() as login:
-        assert login.call("authenticate") == SUCCESS
-    peer.finish()
-    assert [start.passcode for start in peer.heard] == [None, None]  # type: ignore[attr-defined]
-
-
 # --- a peer that fails or lies ----------------------------------------------------------------------------------------
 
 GOOD = [HEAR, ASK, HEAR, Prompt(Style.INFO, "Welcome."), Done(SUCCESS)]
@@ -376,22 +320,6 @@ def test_a_success_after_a_bad_datagram_does_not_count(stage: Stage, peer: Peer)
     peer.play([HEAR, ASK, b"?", Done(SUCCESS)])
     with stage.login(after_the_end) as login:
         assert login.call("authenticate") == AUTHINFO_UNAVAIL
-
-
-# --- a line in /etc/pam.d that is wrong -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize(
-    "options", ["nullok", "prompt=", "prompt=both", "Debug", "socket", "prompt=split ignore", "use_first_pass=1"]
-)
-def test_an_unknown_option_is_no_success(stage: Stage, peer: Peer, operation: str, options: str) -> None:
-    stage.configure(options)
-    with stage.login() as login:
-        assert login.call(operation) == SYSTEM_ERR
-        # The preparing pass of a change says nothing, and the changing pass is not reached.
-        assert login.shown == ([] if operation == "chauthtok" else said(operation))
-    peer.nobody_waits()
 
 
 # --- no daemon --------------------------------------------------------------------------------------------------------
