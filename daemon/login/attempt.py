@@ -95,7 +95,7 @@ def examine(connection: sa.engine.Connection, vault: Vault, code: Code, attempt:
     pin_length = vault.open_pin_length(account.pin_length, account.owner) if account.pin_length else attempt.policy.shortest
     typing = _Typing(attempt, pin_length if account.has_pin else 0)
     match = max((_match(slot, vault, code, attempt, typing) for slot in account.slots), key=_rank)
-    rescue = None if attempt.forward else recovery.find(attempt.first, attempt.second, attempt.policy)
+    rescue = None if attempt.forward or attempt.pin_alone else recovery.find(attempt.first, attempt.second, attempt.policy)
     passcode, password = typing.split(match.slot.mechanism.digits)
     typed = passcode if rescue is None else rescue
     found = find_code(connection, account.holder_id, vault.digest_code(typed.code, attempt.name))
@@ -108,7 +108,7 @@ def examine(connection: sa.engine.Connection, vault: Vault, code: Code, attempt:
         password,
         pin_right,
         rescue is not None,
-        typing.well_formed or rescue is not None,
+        typing.well_formed,
     )
 
 
@@ -138,9 +138,9 @@ class _Typing:
         if attempt.pin_alone:
             self.well_formed = self._second != ""
         elif attempt.forward:
-            self.well_formed = pin.forwarded_well_formed(attempt.second)
+            self.well_formed = pin.forwarded_well_formed(attempt.second, policy)
         else:
-            self.well_formed = pin.well_formed(self._first, self._second, policy)
+            self.well_formed = recovery.well_formed(attempt.first, attempt.second, policy)
 
     def split(self, digits: int) -> tuple[pin.Passcode, Secret | None]:
         """The passcode, and the password before it where there is one."""

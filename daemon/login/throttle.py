@@ -7,12 +7,11 @@ Pure code: times are seconds since 1970 UTC, and passed in.
 
 from attrs import evolve, frozen
 
-from ..config import Code, Lock
+from ..config import YEARLY_FAILURES, Code, Lock
 from ..store.accounts import Account, Standing
 
 CONSOLE, REMOTE, LOCAL = "console", "remote", "local"
 KNOWN_FOR = 30 * 86400  # seconds after a success during which an address is the holder's own
-YEARLY_FAILURES = 200  # counted failures of 365 days; past them the next code is always wanted
 
 
 @frozen
