@@ -22,7 +22,8 @@ Le code que vous avez demandé pour vous connecter\N{NO-BREAK SPACE}:
 
 Tapez votre code PIN, puis ce code. Il sert une seule fois, dans les {minutes} minutes.
 
-Vous n’avez pas demandé de code\N{NO-BREAK SPACE}? Alors quelqu’un connaît votre code PIN\N{NO-BREAK SPACE}: prévenez l’assistance.{help}
+Vous n’avez pas demandé de code\N{NO-BREAK SPACE}? Alors quelqu’un connaît votre code PIN\N{NO-BREAK SPACE}:
+prévenez l’assistance.{help}
 """,
 }
 

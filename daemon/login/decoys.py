@@ -16,7 +16,6 @@ from ..store.schema import KEY_ID, NOBODY, State, meta
 from ..store.writer import Writer
 from ..vault import Vault
 
-
 DECOY_PIN_LENGTH = 4  # characters
 
 

@@ -32,6 +32,24 @@ class PinRecord:
     history: bytes | None
 
 
+@frozen(repr=False)
+class _History:
+    """Earlier PINs, the oldest first, as argon2id hashes under one salt (hex)."""
+
+    salt: str
+    pins: tuple[str, ...]
+
+    @classmethod
+    def read(cls, document: bytes) -> "_History":
+        """What `write` wrote."""
+        known = json.loads(document)
+        return cls(str(known["salt"]), tuple(map(str, known["pins"])))
+
+    def write(self) -> bytes:
+        """One JSON document."""
+        return json.dumps({"salt": self.salt, "pins": self.pins}).encode()
+
+
 def make_record(
     reader: sa.engine.Connection,
     vault: Vault,
@@ -45,13 +63,12 @@ def make_record(
     sealed = read_history(reader, subject.account.holder_id)
     history = None
     if keep:
-        known = json.loads(vault.open_history(sealed, subject.name)) if sealed else {"salt": entropy(SALT_BYTES).hex(), "pins": []}
-        hashed = hasher.hash(text, bytes.fromhex(known["salt"])).encode()
-        earlier: list[str] = known["pins"][-keep:]
-        if sum(hmac.compare_digest(one.encode(), hashed) for one in earlier):
+        known = _History.read(vault.open_history(sealed, subject.name)) if sealed else _History(entropy(SALT_BYTES).hex(), ())
+        hashed = hasher.hash(text, bytes.fromhex(known.salt))
+        earlier = known.pins[-keep:]
+        if sum(hmac.compare_digest(one.encode(), hashed.encode()) for one in earlier):
             return None
-        pins = [*earlier, hashed.decode()][-keep:]
-        history = vault.seal_history(json.dumps({"salt": known["salt"], "pins": pins}).encode(), subject.name)
+        history = vault.seal_history(_History(known.salt, (*earlier, hashed)[-keep:]).write(), subject.name)
     hashed_pin = hasher.hash(text, entropy(SALT_BYTES))
     return PinRecord(
         vault.seal_pin(hashed_pin, subject.name), vault.seal_pin_length(len(text), subject.name), history if keep else sealed
@@ -65,7 +82,5 @@ def store_record(connection: sa.engine.Connection, record: PinRecord, subject: S
         raise StoreError(f"the PIN of {subject.name} changed meanwhile: theirs stays")
     event = "pin-change" if before is not None else "pin-create"
     serial = subject.match.slot.serial
-    row = Event(
-        event, subject.name, serial, actor=attempt.actor, service=attempt.service, address=attempt.address
-    )
+    row = Event(event, subject.name, serial, actor=attempt.actor, service=attempt.service, address=attempt.address)
     append(connection, now, row)

@@ -103,7 +103,8 @@ class Settlement:
             now=now,
         )
         # Two codes in a row prove the whole drift; within the window it is learnt as at any success.
-        self._mark(match, outcome, reason, subject.match.offset if subject.match.far else subject.match.learnt, subject.match.far)
+        first = subject.match
+        self._mark(match, outcome, reason, first.offset if first.far else first.learnt, whole=first.far)
         self._count(account, standing, outcome, reason)
         ref = self._note(account, match, outcome, reason, "")
         return self._verdict(outcome, ref, account, match, finding.typed, None)
@@ -151,7 +152,7 @@ class Settlement:
             return Reason.MAIL_TOO_MANY
         return Reason.MAILED if reachable else Reason.MAIL_NO_ADDRESS
 
-    def _mark(self, match: Match, outcome: Outcome, reason: Reason, learnt: int, whole: bool = False) -> None:
+    def _mark(self, match: Match, outcome: Outcome, reason: Reason, learnt: int, *, whole: bool = False) -> None:
         """Write what the attempt changed of the token."""
         slot, limit, most = match.slot, self._config.lock.wrong_pin_disables, self._config.code.drift_per_login
         granted = outcome is Outcome.GRANTED and match.step is not None
@@ -218,9 +219,7 @@ class Settlement:
         expired = outcome is Outcome.GRANTED and expires > 0 and account.pin_set_at + expires <= self._now
         passcode = None if outcome is Outcome.DENIED else typed
         digits = match.slot.mechanism.digits
-        return Verdict(
-            outcome, ref, match.slot.serial, digits, passcode, expired, left if outcome is Outcome.GRANTED else None
-        )
+        return Verdict(outcome, ref, match.slot.serial, digits, passcode, expired, left if outcome is Outcome.GRANTED else None)
 
 
 def _detail(finding: Finding, standing: Standing, reason: Reason) -> str:

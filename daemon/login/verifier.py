@@ -81,9 +81,7 @@ class Verifier:
         async with self._turns.turn(attempt.name, attempt.favoured) as place:
             finding = await self._hash(lambda reader: examine_next(reader, self._vault, attempt, subject.match))
             self._turns.give_core_back(place)
-            verdict = await self._write(
-                lambda connection: self._settlement(connection, attempt).of_next_code(finding, subject)
-            )
+            verdict = await self._write(lambda connection: self._settlement(connection, attempt).of_next_code(finding, subject))
         return Verified(verdict, subject.after(finding.match, finding.typed))
 
     async def order_mail(self, attempt: Attempt) -> MailOrder | None:
@@ -113,9 +111,7 @@ class Verifier:
     async def note_grant(self, name: str, service: str, address: str, uid: int) -> None:
         """Add the audit row of a login that a session grant covers. Raises StoreError: then it does not cover it."""
         now = self._clock.now()
-        event = Event(
-            "login", name, "", "granted", Reason.SESSION_GRANT, actor=f"uid:{uid}", service=service, address=address
-        )
+        event = Event("login", name, "", "granted", Reason.SESSION_GRANT, actor=f"uid:{uid}", service=service, address=address)
         await self._write(lambda connection: append(connection, now, event))
 
     def close(self) -> None:
