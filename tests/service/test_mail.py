@@ -203,6 +203,29 @@ def test_without_a_server_every_mail_waits_and_a_new_one_is_tried_at_once(
     office.post.close()
 
 
+@pytest.mark.parametrize(
+    ("greeting", "told"),
+    [(b"554 5.3.2 closed today\r\n", "554 5.3.2 closed today"), (b"SSH-2.0-what\r\n", "cannot be used"), (b"", "closed")],
+)
+def test_a_server_that_speaks_to_nobody_costs_no_mail(
+    office: Office, caplog: pytest.LogCaptureFixture, greeting: bytes, told: str
+) -> None:
+    office.leave()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        office.settings = config.Mail(f"127.0.0.1:{listening.getsockname()[1]}", SENDER)
+
+        def greet() -> None:
+            with listening.accept()[0] as connection:
+                connection.sendall(greeting)
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        assert office.round()
+        greeter.join()
+    assert told in caplog.text
+    assert len(office.waiting()) == 1
+
+
 def test_a_server_that_hangs_up_at_one_mail_keeps_no_other_waiting(office: Office) -> None:
     office.post.to_recipient["alice@school.example"] = "421 4.7.0 too many of these"
     office.leave()
