@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import signal
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import frozen
@@ -39,9 +39,9 @@ class _Waiting:
 
 
 class Postman:
-    """Goes round the spool. `stop` ends a round between two mails."""
+    """Goes round the spool. `stop` tells between two mails whether the round is to end."""
 
-    def __init__(self, folder: Path, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, folder: Path, clock: Clock, stop: Callable[[], bool]) -> None:
         self.folder, self.failed = folder, folder.parent / "failed"
         self._clock, self._stop = clock, stop
         self._held: dict[Path, float] = {}  # what can neither be moved nor removed, and when to look again
@@ -50,7 +50,7 @@ class Postman:
         """Handle every mail that is due; whether any is left. Raises StoreError if the spool cannot be used."""
         server = Server(settings.smtp)
         for waiting in sorted(self._list()):
-            if self._stop.is_set():
+            if self._stop():
                 return True
             now = self._clock.now()
             # A wait longer than the longest comes from a clock that was wrong.
@@ -122,10 +122,11 @@ class Postman:
 
 def run(config_path: Path, folder: Path) -> int:
     """Send until nothing waits, or SIGTERM. Raises ArenaError if it cannot."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    postman = Postman(folder, SystemClock(), stop)
+    # Asked for, not handled: a handler would interrupt whatever runs, a lock's holder too.
+    ending = {signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    postman = Postman(folder, SystemClock(), lambda: bool(signal.sigpending() & ending))
     # Read anew each time: a mail that waits is what a new configuration is for.
-    while postman.round(load(config_path).mail) and not stop.wait(LOOK_EVERY):
+    while postman.round(load(config_path).mail) and signal.sigtimedwait(ending, LOOK_EVERY) is None:
         pass
     return 0
