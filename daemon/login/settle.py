@@ -85,9 +85,10 @@ class Settlement:
         self._mark(match, outcome, reason, match.learnt)
         self._count(account, standing, outcome, reason)
         ref = self._note(account, match, outcome, reason, _detail(finding, standing, reason))
-        left = count_left(connection, account.holder_id, int(now))
-        emergency = reason is Reason.RECOVERY and finding.recovery is not None and finding.recovery.kind is not CodeKind.MAIL
-        return self._verdict(outcome, ref, account, match, finding.typed, left if emergency else None)
+        used = finding.recovery if reason is Reason.RECOVERY else None
+        counts = used is not None and used.kind is not CodeKind.MAIL
+        left = count_left(connection, account.holder_id, int(now)) if counts else None
+        return self._verdict(outcome, ref, account, match, finding.typed, left)
 
     def of_next_code(self, finding: Finding, subject: Subject) -> Verdict:
         """Settle the next code of a holder whose passcode was right."""

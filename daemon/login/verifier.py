@@ -6,7 +6,7 @@ The work is in attempt.py, the judgement in judge.py, and what the transaction l
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from ..config import Config
 from ..store.engine import Reader
 from ..store.writer import Job, Writer
 from ..vault import Vault
-from .attempt import Attempt, examine, examine_next
+from .attempt import Attempt, Finding, examine, examine_next
 from .newpin import make_record, store_record
 from .settle import MailOrder, Settlement, Subject
 from .turns import Turns
@@ -70,27 +70,43 @@ class Verifier:
     async def verify(self, attempt: Attempt) -> Verified:
         """The verdict on an attempt, durable before it is known. Raises Busy or StoreError: then nothing was decided."""
         code = self.config.code
-        async with self._turns.turn(attempt.name, attempt.favoured) as place:
-            finding = await self._hash(lambda reader: examine(reader, self._vault, code, attempt))
-            self._turns.give_core_back(place)
-            verdict = await self._write(lambda connection: self._settlement(connection, attempt).of_passcode(finding))
+        finding, verdict = await self._in_turn(
+            attempt, lambda reader: examine(reader, self._vault, code, attempt), Settlement.of_passcode
+        )
         return Verified(verdict, Subject(attempt.name, finding.account, finding.match, finding.typed), finding.password)
 
     async def verify_next(self, attempt: Attempt, subject: Subject) -> Verified:
         """The verdict on the next code, alone, of a holder whose passcode was right. Raises as `verify` does."""
-        async with self._turns.turn(attempt.name, attempt.favoured) as place:
-            finding = await self._hash(lambda reader: examine_next(reader, self._vault, attempt, subject.match))
-            self._turns.give_core_back(place)
-            verdict = await self._write(lambda connection: self._settlement(connection, attempt).of_next_code(finding, subject))
+        finding, verdict = await self._in_turn(
+            attempt,
+            lambda reader: examine_next(reader, self._vault, attempt, subject.match),
+            lambda settlement, finding: settlement.of_next_code(finding, subject),
+        )
         return Verified(verdict, subject.after(finding.match, finding.typed))
 
     async def order_mail(self, attempt: Attempt) -> MailOrder | None:
         """Make a code to be mailed, if the PIN is right and the holder may have one. Raises as `verify` does."""
         code = self.config.code
+        _, order = await self._in_turn(attempt, lambda reader: examine(reader, self._vault, code, attempt), Settlement.of_mail)
+        return order
+
+    async def _in_turn(
+        self,
+        attempt: Attempt,
+        work: Callable[[sa.engine.Connection], Finding],
+        settle: Callable[[Settlement, Finding], T],
+    ) -> tuple[Finding, T]:
+        """Do the work of an attempt in its turn, and settle what it found in one durable transaction."""
+
+        def examined(reader: sa.engine.Connection) -> "tuple[Finding, Future[T]]":
+            finding = work(reader)
+            # Handed on from here: one change of threads less.
+            return finding, self._writer.submit(lambda connection: settle(self._settlement(connection, attempt), finding))
+
         async with self._turns.turn(attempt.name, attempt.favoured) as place:
-            finding = await self._hash(lambda reader: examine(reader, self._vault, code, attempt))
+            finding, settled = await self._hash(examined)
             self._turns.give_core_back(place)
-            return await self._write(lambda connection: self._settlement(connection, attempt).of_mail(finding))
+            return finding, await asyncio.wrap_future(settled)
 
     async def create_pin(self, attempt: Attempt, subject: Subject, chosen: Secret) -> int | None:
         """Store the PIN that a holder confirmed; returns the seconds until their display changes, None for an earlier PIN."""

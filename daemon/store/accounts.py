@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 from attrs import frozen
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
@@ -276,20 +275,19 @@ def forget_addresses(connection: sa.engine.Connection, holder_id: int, before: i
 
 
 _FAILED = (
-    sqlite_insert(failure)
-    .values(holder_id=sa.bindparam("whose"), day=sa.bindparam("today"), count=sa.bindparam("more"))
-    .on_conflict_do_update(
-        index_elements=["holder_id", "day"], set_={"count": failure.c.count + sa.bindparam("more", type_=sa.Integer)}
-    )
+    sa.update(failure)
+    .where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day == sa.bindparam("today"))
+    .values(count=failure.c.count + sa.bindparam("more", type_=sa.Integer))
 )
 _FORGET = sa.delete(failure).where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day <= sa.bindparam("before"))
 
 
 def count_failures(connection: sa.engine.Connection, holder_id: int, at: float, more: int) -> None:
-    """Add to the failures of today, and forget those of more than a year ago: 366 rows a holder at most."""
+    """Add to the failures of today; a new day forgets those of a year ago: 365 rows a holder at most."""
     today = int(at) // DAY
-    connection.execute(_FAILED, {"whose": holder_id, "today": today, "more": more})
-    connection.execute(_FORGET, {"whose": holder_id, "before": today - YEAR_DAYS})
+    if not connection.execute(_FAILED, {"whose": holder_id, "today": today, "more": more}).rowcount:
+        connection.execute(_FORGET, {"whose": holder_id, "before": today - YEAR_DAYS})
+        connection.execute(sa.insert(failure), {"holder_id": holder_id, "day": today, "count": more})
 
 
 _PIN = (

@@ -3,7 +3,6 @@
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from .schema import NOBODY, State, holder, session_grant, token
 
@@ -41,27 +40,14 @@ def find_session_grant(connection: sa.engine.Connection, name: str, address: str
     return connection.execute(_FIND, {"name": name, "address": address, "at": at, "since": since}).first() is not None
 
 
-_GIVE = sqlite_insert(session_grant).values(
-    holder_id=sa.bindparam("whose"),
-    service=sa.bindparam("service"),
-    address=sa.bindparam("address"),
-    key_hash=sa.bindparam("key_hash"),
-    granted_at=sa.bindparam("at"),
-    valid_until=sa.bindparam("until"),
-)
-_GIVE = _GIVE.on_conflict_do_update(
-    index_elements=["holder_id", "service", "address", "key_hash"],
-    set_={"granted_at": _GIVE.excluded.granted_at, "valid_until": _GIVE.excluded.valid_until},
-)
-
-
 def give_grant(
     connection: sa.engine.Connection, holder_id: int, service: str, address: str, key_hash: bytes, at: int, until: int
 ) -> None:
-    """Give a grant, or renew it; those whose time is over are forgotten."""
-    connection.execute(sa.delete(session_grant).where(session_grant.c.valid_until <= at))
-    words = {"whose": holder_id, "service": service, "address": address, "key_hash": key_hash, "at": at, "until": until}
-    connection.execute(_GIVE, words)
+    """Give a grant, in the place of an earlier one of its kind; those whose time is over are forgotten."""
+    own = {"holder_id": holder_id, "service": service, "address": address, "key_hash": key_hash}
+    same = sa.and_(*(session_grant.c[name] == value for name, value in own.items()))
+    connection.execute(sa.delete(session_grant).where(sa.or_(session_grant.c.valid_until <= at, same)))
+    connection.execute(sa.insert(session_grant), {**own, "granted_at": at, "valid_until": until})
 
 
 def list_grants(connection: sa.engine.Connection, at: int, holder_id: int | None = None) -> list[Row]:
