@@ -12,13 +12,15 @@ from contextlib import suppress
 from pam_arena.errors import ProtocolError
 from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
 
+from ..config import Config
 from ..sockets import peer_uid
+from .policy import peer_uids
 from .session import Desk, Session, under_way
 
 log = logging.getLogger(__name__)
 
 START_WITHIN = 5.0  # seconds after the connection
-PER_USER = 4  # open conversations of a uid other than root
+PER_USER = 4  # open conversations of a uid other than root; a configured peer may have a quarter of all slots
 DATAGRAM_ROOM = 4097  # one byte more than the wire allows, so that a longer one shows
 GRACE = 3.0  # seconds that people at a prompt get when the service stops
 
@@ -31,6 +33,8 @@ class Listener:
         self._open: set[Connection] = set()
         self._per_uid: dict[int, int] = {}
         self._emptied = asyncio.Event()
+        self._peers_of: Config | None = None
+        self._peers: frozenset[int] = frozenset()
         listening.setblocking(False)
 
     def start(self) -> None:
@@ -76,7 +80,15 @@ class Listener:
     def _has_room(self, uid: int) -> bool:
         if uid == 0:
             return len(self._open) < self._slots
-        return self._per_uid.get(uid, 0) < PER_USER and len(self._open) < self._slots * 3 // 4
+        most = self._slots // 4 if self._is_peer(uid) else PER_USER
+        return self._per_uid.get(uid, 0) < most and len(self._open) < self._slots * 3 // 4
+
+    def _is_peer(self, uid: int) -> bool:
+        """Whether the configuration names this uid as a peer. Looked up once a configuration: NSS may be slow."""
+        config = self._desk.config()
+        if config is not self._peers_of:
+            self._peers_of, self._peers = config, peer_uids(config)
+        return uid in self._peers
 
     def forget(self, connection: "Connection", uid: int) -> None:
         """A connection was closed."""

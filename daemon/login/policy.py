@@ -1,6 +1,7 @@
-"""Who is asked: whose key a service wants, who is let by, and which peers may converse at all.
+"""Who is asked, and how: whose key a service wants, who is let by, which peers may converse at all, and in whose words.
 
-Groups are looked up through NSS. A lookup that fails means *asked*.
+Groups are looked up through NSS. A lookup that fails means *asked*. The manner of asking comes from the configuration and
+the PAM line alone, never from the account.
 """
 
 import enum
@@ -28,38 +29,59 @@ class Treatment(enum.Enum):
 
 @frozen
 class Decision:
-    """What becomes of a START, and for whom."""
+    """What becomes of a START, and for whom. peer_trusted: whether the peer's word on rhost, ruser and uid counts."""
 
     treatment: Treatment
     name: str
     service: Service
+    peer_trusted: bool
     why: str = ""
 
 
 def decide(config: Config, start: Start, peer_uid: int) -> Decision:
     """Decide by configuration, NSS and the peer's uid; never by the state of an account."""
     service = config.service(start.service)
-    caller = start.uid if peer_uid == 0 else peer_uid
+    trusted = peer_uid == 0 or peer_uid in peer_uids(config, start.service)
+    caller = start.uid if trusted else peer_uid
     name = _name_of(caller) if service.ask == "caller" else start.user
-    if peer_uid != 0 and _uid_of(name) != peer_uid:
-        return Decision(Treatment.REFUSE, name, service, f"uid {peer_uid} may only converse for itself")
+
+    def decision(treatment: Treatment, why: str = "") -> Decision:
+        return Decision(treatment, name, service, trusted, why)
+
+    if not trusted and _uid_of(name) != peer_uid:
+        return decision(Treatment.REFUSE, f"uid {peer_uid} may only converse for itself")
     if service.mode == "off":
-        return Decision(Treatment.IGNORE, name, service, "mode is off")
+        return decision(Treatment.IGNORE, "mode is off")
     if service.include_groups and _is_member(name, service.include_groups) is False:
-        return Decision(Treatment.IGNORE, name, service, "in no group of include_groups")
+        return decision(Treatment.IGNORE, "in no group of include_groups")
     if service.exempt_groups and _is_member(name, service.exempt_groups) is True:
-        return Decision(Treatment.IGNORE, name, service, "in a group of exempt_groups")
-    return Decision(Treatment.ASK, name, service)
+        return decision(Treatment.IGNORE, "in a group of exempt_groups")
+    return decision(Treatment.ASK)
+
+
+def peer_uids(config: Config, service: str | None = None) -> frozenset[int]:
+    """The uids other than root that may converse for anyone at this service; at any, without one."""
+    peers = (peer for peer in config.peers if service is None or service in peer.services)
+    uids = (peer.user if isinstance(peer.user, int) else _uid_of(peer.user) for peer in peers)
+    return frozenset(uid for uid in uids if uid)  # 0, if ever a peer's name has it, is root and no peer
 
 
 def manner_of(config: Config, service: Service, options: Option) -> Manner:
-    """How a service asks: by its PAM line, else its section, else [login]."""
+    """How a service asks: by its PAM line, else its section, else what is said for all."""
     prompt = service.prompt or config.login.prompt
     if options & Option.SPLIT:
         prompt = PromptStyle.SPLIT
     elif options & Option.JOINED:
         prompt = PromptStyle.JOINED
-    return Manner(texts_in(config.language), prompt, config.pin.policy)
+    return Manner(
+        texts=texts_in(service.language or config.language, service.texts),
+        prompt=prompt,
+        policy=config.pin.policy,
+        choice=config.pin.choice,
+        mail_codes=service.mail_codes,
+        forward=bool(options & Option.FORWARD_PASS),
+        observe=service.mode == "observe",
+    )
 
 
 def _name_of(uid: int) -> str:
