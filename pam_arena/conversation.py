@@ -1,16 +1,20 @@
-"""What a holder is asked and told, as generators: no socket, no clock, no store.
+"""What a holder is asked and told, as generators: no socket, no clock, no store, no randomness.
 
 A conversation yields what is to be done next, and is sent what came of it:
 
-    yielded                 sent back
-    Ask(style, text)        Secret: what was typed
-    Say(style, text)        None
-    Verify(first, second)   Verdict: of the passcode typed into one field (first is None) or two
-    CreatePin(pin)          int: seconds until the display changes
-    GiveUp()                Verdict: a denial with its reference
+    yielded                          sent back
+    Ask(style, text)                 Secret: what was typed
+    Say(style, text)                 None
+    Verify(first, second, forward)   Verdict: of the passcode typed into one field (first is None) or two
+    VerifyNext(code)                 Verdict: of the very next code, alone (next-tokencode mode)
+    MailCode(pin)                    None: whether a code was mailed is never known here
+    GeneratePin(serial, code)        Secret: a PIN that keeps the policy
+    CreatePin(pin)                   Created, or Flaw.USED where the holder had this PIN before
+    GiveUp()                         Verdict: a denial with its reference
 
-and returns a Result. Whatever a verdict is, it comes from the verifier alone; the only branch before PIN and code are
-right is between two ways of asking, which the service's configuration chose.
+and returns a Result. Whatever a verdict is, it comes from the verifier alone. Until PIN and code are right, what comes next
+depends on the service's configuration and on the shape of what was typed (a passcode that was collected; nothing, where
+codes are mailed), and on nothing else.
 
 New-PIN mode opens no door: after the PIN is created, only PIN + new code does, through the same Verify as ever.
 A reason and the prompt that follows it go as one text, because sshd before 10.3 shows lone messages late.
@@ -19,9 +23,11 @@ A reason and the prompt that follows it go as one text, because sshd before 10.3
 import enum
 from collections.abc import Generator
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
-from . import pin
+from . import pin, recovery
+from .pin import Flaw as Flaw
+from .pin import PinChoice as PinChoice
 from .protocol import Style
 from .secret import Secret
 from .texts import Texts
@@ -34,17 +40,25 @@ class Outcome(enum.Enum):
 
     GRANTED = "granted"
     NEW_PIN = "new-pin"  # the code was right, and there is no PIN yet
+    NEXT_CODE = "next-code"  # what was typed was right, and the very next code is wanted too
     DENIED = "denied"
 
 
 @frozen
 class Verdict:
-    """An outcome; ref names a denial to the desk. serial and digits are those of the token whose code was right."""
+    """An outcome; ref names a denial to the desk. serial and digits are those of the token whose code was right.
+
+    passcode: what was typed, as the verifier took it apart; None with DENIED, and not looked at after a VerifyNext.
+    With GRANTED alone: pin_expired, and codes_left where an emergency code was used.
+    """
 
     outcome: Outcome
     ref: str = ""
     serial: str = ""
     digits: int = 6
+    passcode: pin.Passcode | None = field(default=None, repr=False)
+    pin_expired: bool = False
+    codes_left: int | None = None
 
 
 class Result(enum.Enum):
@@ -52,11 +66,12 @@ class Result(enum.Enum):
 
     GRANTED = "granted"
     DENIED = "denied"
+    LATER = "later"  # the PIN is created; there was no time left to wait for the new code, so the door stays shut
 
 
 @frozen
 class Ask:
-    """Ask for an answer."""
+    """Ask for an answer. The text may show a PIN that was made for the holder."""
 
     style: Style
     text: str
@@ -72,26 +87,57 @@ class Say:
 
 @frozen
 class Verify:
-    """Have a passcode verified. first is None where there was one field only."""
+    """Have a passcode verified. first is None where there was one field only; forward: a password stands before it."""
 
     first: Secret | None
     second: Secret
+    forward: bool = False
 
 
 @frozen
-class CreatePin:
-    """Store the PIN that the holder chose and confirmed."""
+class VerifyNext:
+    """Have the code that follows the one just verified verified."""
+
+    code: Secret
+
+
+@frozen
+class MailCode:
+    """A code by mail is asked for, by someone who typed this PIN, or none."""
 
     pin: Secret
 
 
 @frozen
+class GeneratePin:
+    """Make a PIN for the holder of this token who just typed this code."""
+
+    serial: str
+    code: str = field(repr=False)
+
+
+@frozen
+class CreatePin:
+    """Store the PIN that the holder confirmed."""
+
+    pin: Secret
+
+
+@frozen
+class Created:
+    """A PIN is stored. seconds until the display changes; in_time: the caller will wait so long, and for the answer."""
+
+    seconds: int
+    in_time: bool = True
+
+
+@frozen
 class GiveUp:
-    """Record a denial without an attempt: the holder did not manage to choose a PIN."""
+    """Record a denial without an attempt: what was asked for did not come, or nothing may be asked."""
 
 
-Step = Ask | Say | Verify | CreatePin | GiveUp
-Reply = Secret | Verdict | int | None
+Step = Ask | Say | Verify | VerifyNext | MailCode | GeneratePin | CreatePin | GiveUp
+Reply = Secret | Verdict | Created | Flaw | None
 Conversation = Generator[Step, Reply, Result]
 
 
@@ -104,106 +150,175 @@ class PromptStyle(enum.StrEnum):
 
 @frozen
 class Manner:
-    """How a service asks: its texts, its prompts and the PINs that it allows."""
+    """How a service asks: its texts, its prompts and the PINs that it allows.
+
+    mail_codes: an empty passcode asks for a code by mail. forward: a password comes before the passcode, in one field.
+    observe: nothing is enforced, so that nobody is told of a denial.
+    """
 
     texts: Texts
     prompt: PromptStyle = PromptStyle.SPLIT
     policy: pin.Policy = pin.Policy()
+    choice: PinChoice = PinChoice.HOLDER
+    mail_codes: bool = False
+    forward: bool = False
+    observe: bool = False
 
 
 def log_in(manner: Manner, collected: Secret | None = None, only_collected: bool = False) -> Conversation:
     """One login. `collected` is what an earlier PAM module asked for: used if it has the shape of a passcode.
 
-    With only_collected nothing is ever asked.
+    With only_collected nothing is ever asked. Where a password comes before the passcode, `collected` is always used.
     """
-    typed = _Typed(manner)
     if only_collected:
-        verdict = yield from typed.verify(None, collected or Secret())
-    elif collected is not None and pin.well_formed("", pin.normalise(collected, manner.policy), manner.policy):
-        verdict = yield from typed.verify(None, collected)
+        return (yield from _log_in_unasked(manner, collected or Secret()))
+    if collected is not None and (manner.forward or recovery.well_formed(None, collected, manner.policy)):
+        verdict = yield from _verify(manner, Verify(None, collected, manner.forward))
     else:
-        verdict = yield from typed.ask()
+        verdict = yield from _ask_passcode(manner)
     if verdict.outcome is Outcome.NEW_PIN:
-        verdict = yield from (_give_up() if only_collected else _new_pin_mode(manner, typed, verdict))
-    if verdict.outcome is Outcome.GRANTED:
-        return Result.GRANTED
-    return (yield from _deny(manner, verdict))
+        return (yield from _new_pin_mode(manner, verdict))
+    return (yield from _end(manner, verdict))
 
 
 def change_pin(manner: Manner) -> Conversation:
     """PAM's password phase: the current passcode, then a new PIN twice."""
-    typed = _Typed(manner)
     current = yield from _ask(manner.texts.current_passcode)
-    verdict = yield from typed.verify(None, current)
+    verdict = yield from _verify(manner, Verify(None, current))
     if verdict.outcome is Outcome.DENIED:
-        return (yield from _deny(manner, verdict))
-    if (yield from _choose_pin(manner, verdict, typed.code(verdict.digits))) is None:
-        return (yield from _deny(manner, (yield from _give_up())))
+        return (yield from _deny(manner, verdict.ref))
+    return (yield from _replace_pin(manner, verdict))
+
+
+def _log_in_unasked(manner: Manner, collected: Secret) -> Conversation:
+    verdict = yield from _verdict_on(Verify(None, collected, manner.forward))
+    if verdict.outcome is Outcome.DENIED:
+        return (yield from _deny(manner, verdict.ref))
+    if verdict.outcome is Outcome.GRANTED and not verdict.pin_expired:
+        return (yield from _enter(manner, verdict))
+    return (yield from _give_up(manner))
+
+
+def _ask_passcode(manner: Manner) -> Generator[Step, Reply, Verdict]:
+    texts, policy = manner.texts, manner.policy
+    if manner.forward:
+        return (yield from _verify(manner, Verify(None, (yield from _ask(texts.joined)), forward=True)))
+    if manner.prompt is PromptStyle.JOINED:
+        answer = yield from _ask(texts.joined)
+        typed = pin.normalise(answer, policy)
+        if not (manner.mail_codes and typed.endswith("*")):
+            return (yield from _verify(manner, Verify(None, answer)))
+        first = pin.secret_of(typed[:-1])
+    else:
+        first = yield from _ask(texts.pin)
+        answer = yield from _ask(texts.passcode)
+        if not manner.mail_codes or pin.normalise(answer, policy):
+            return (yield from _verify(manner, Verify(first, answer)))
+    yield MailCode(Secret(first.reveal()))  # a copy: the caller may wipe it, and the PIN is verified below
+    return (yield from _verify(manner, Verify(first, (yield from _ask(texts.mail_code)))))
+
+
+def _verify(manner: Manner, step: Verify) -> Generator[Step, Reply, Verdict]:
+    """The verdict on a passcode, with the very next code where it is wanted: never NEXT_CODE."""
+    verdict = yield from _verdict_on(step)
+    if verdict.outcome is not Outcome.NEXT_CODE:
+        return verdict
+    typed = _typed(verdict)
+    answer = yield from _ask(manner.texts.next_code)
+    typed = evolve(typed, code=_code_in(answer, verdict.digits, manner.policy))
+    verdict = yield from _verdict_on(VerifyNext(answer))
+    if verdict.outcome is Outcome.NEXT_CODE:
+        verdict = yield from _verdict_on(GiveUp())
+    return verdict if verdict.outcome is Outcome.DENIED else evolve(verdict, passcode=typed)
+
+
+def _new_pin_mode(manner: Manner, verdict: Verdict) -> Conversation:
+    """Choose a PIN; wait until the display changes; log in with PIN + new code."""
+    texts, old_code = manner.texts, _typed(verdict).code
+    created = yield from _choose_pin(manner, verdict)
+    if created is None:
+        return (yield from _give_up(manner))
+    if not created.in_time:
+        yield from _ask(texts.log_in_again)  # a question, because sshd shows a lone message late or never
+        return Result.LATER
+    reason = texts.pin_created(created.seconds)
+    for _ in range(ROUNDS):
+        answer = yield from _ask(f"{reason}\n{texts.new_passcode}")
+        if _code_in(answer, verdict.digits, manner.policy) != old_code:
+            return (yield from _end(manner, (yield from _verify(manner, Verify(None, answer)))))
+        reason = texts.old_code
+    return (yield from _give_up(manner))
+
+
+def _replace_pin(manner: Manner, verdict: Verdict, reason: str = "") -> Conversation:
+    if (yield from _choose_pin(manner, verdict, reason)) is None:
+        return (yield from _give_up(manner))
     yield Say(Style.INFO, manner.texts.pin_changed)
+    return (yield from _enter(manner, verdict))
+
+
+def _choose_pin(manner: Manner, verdict: Verdict, reason: str = "") -> Generator[Step, Reply, Created | None]:
+    """A PIN, chosen or made, then confirmed and stored; None where the holder did not manage that."""
+    texts, policy, typed = manner.texts, manner.policy, _typed(verdict)
+    made = ""  # a PIN made for the holder is shown until they have confirmed it
+    for _ in range(ROUNDS):
+        before, chosen = f"{reason}\n" if reason else "", made
+        if not made and manner.choice is not PinChoice.SYSTEM:
+            chosen = pin.normalise((yield from _ask(before + texts.choose_pin(policy))), policy)
+            before = ""
+        if not chosen and manner.choice is not PinChoice.HOLDER:
+            made = chosen = yield from _have_made(verdict, policy)
+        flaw = pin.find_flaw(chosen, policy, verdict.serial, typed.code)
+        if flaw is None and chosen == typed.pin:
+            flaw = Flaw.USED
+        if flaw is not None:
+            made, reason = "", texts.flaw(flaw, policy)
+            continue
+        if made:
+            before += f"{texts.generated_pin(made)}\n"
+        if pin.normalise((yield from _ask(before + texts.same_pin)), policy) != chosen:
+            reason = texts.pins_differ
+            continue
+        reply = yield CreatePin(pin.secret_of(chosen))
+        if isinstance(reply, Created):
+            return reply
+        assert reply is Flaw.USED
+        made, reason = "", texts.flaw(reply, policy)
+    return None
+
+
+def _have_made(verdict: Verdict, policy: pin.Policy) -> Generator[Step, Reply, str]:
+    reply = yield GeneratePin(verdict.serial, _typed(verdict).code)
+    assert isinstance(reply, Secret)
+    return pin.normalise(reply, policy)
+
+
+def _end(manner: Manner, verdict: Verdict) -> Conversation:
+    """In, with a new PIN where the old one has expired; or not."""
+    if verdict.outcome is Outcome.GRANTED:
+        if verdict.pin_expired:
+            return (yield from _replace_pin(manner, verdict, manner.texts.pin_expired))
+        return (yield from _enter(manner, verdict))
+    if verdict.outcome is Outcome.DENIED:
+        return (yield from _deny(manner, verdict.ref))
+    return (yield from _give_up(manner))  # no PIN again: the desk took it away while its holder was waiting
+
+
+def _enter(manner: Manner, verdict: Verdict) -> Conversation:
+    if verdict.codes_left is not None:
+        yield Say(Style.INFO, manner.texts.codes_left(verdict.codes_left))
     return Result.GRANTED
 
 
-class _Typed:
-    """What the holder typed last, kept to tell a display typed twice."""
-
-    def __init__(self, manner: Manner) -> None:
-        self._manner = manner
-        self._first: Secret | None = None
-        self._second = Secret()
-
-    def ask(self) -> Generator[Step, Reply, Verdict]:
-        texts = self._manner.texts
-        if self._manner.prompt is PromptStyle.JOINED:
-            return (yield from self.verify(None, (yield from _ask(texts.joined))))
-        first = yield from _ask(texts.pin)
-        return (yield from self.verify(first, (yield from _ask(texts.passcode))))
-
-    def verify(self, first: Secret | None, second: Secret) -> Generator[Step, Reply, Verdict]:
-        self._first, self._second = first, second
-        reply = yield Verify(first, second)
-        assert isinstance(reply, Verdict)
-        return reply
-
-    def code(self, digits: int) -> str:
-        policy = self._manner.policy
-        first = pin.normalise(self._first, policy) if self._first is not None else ""
-        return pin.split(first, pin.normalise(self._second, policy), digits).code
+def _give_up(manner: Manner) -> Conversation:
+    verdict = yield from _verdict_on(GiveUp())
+    return (yield from _deny(manner, verdict.ref))
 
 
-def _new_pin_mode(manner: Manner, typed: _Typed, verdict: Verdict) -> Generator[Step, Reply, Verdict]:
-    texts = manner.texts
-    old_code = typed.code(verdict.digits)
-    seconds = yield from _choose_pin(manner, verdict, old_code)
-    if seconds is None:
-        return (yield from _give_up())
-    reason = texts.pin_created(seconds)
-    for _ in range(ROUNDS):
-        answer = yield from _ask(f"{reason}\n{texts.new_passcode}")
-        if pin.split("", pin.normalise(answer, manner.policy), verdict.digits).code != old_code:
-            return (yield from typed.verify(None, answer))
-        reason = texts.old_code
-    return (yield from _give_up())
-
-
-def _choose_pin(manner: Manner, verdict: Verdict, code: str) -> Generator[Step, Reply, int | None]:
-    """Seconds until the next code once a PIN is stored; None where the holder did not manage to choose one."""
-    texts, policy = manner.texts, manner.policy
-    reason = ""
-    for _ in range(ROUNDS):
-        chosen = yield from _ask(reason + texts.choose_pin(policy))
-        text = pin.normalise(chosen, policy)
-        flaw = pin.find_flaw(text, policy, verdict.serial, code)
-        if flaw is not None:
-            reason = texts.flaw(flaw, policy) + "\n"
-            continue
-        again = yield from _ask(texts.same_pin)
-        if pin.normalise(again, policy) != text:
-            reason = texts.pins_differ + "\n"
-            continue
-        seconds = yield CreatePin(Secret(text.encode()))
-        assert isinstance(seconds, int)
-        return seconds
-    return None
+def _deny(manner: Manner, ref: str) -> Conversation:
+    if not manner.observe:
+        yield Say(Style.ERROR, manner.texts.denied(ref))
+    return Result.DENIED
 
 
 def _ask(text: str) -> Generator[Step, Reply, Secret]:
@@ -212,12 +327,18 @@ def _ask(text: str) -> Generator[Step, Reply, Secret]:
     return reply
 
 
-def _give_up() -> Generator[Step, Reply, Verdict]:
-    reply = yield GiveUp()
+def _verdict_on(step: Verify | VerifyNext | GiveUp) -> Generator[Step, Reply, Verdict]:
+    reply = yield step
     assert isinstance(reply, Verdict)
-    return reply
+    return reply if not isinstance(step, GiveUp) else evolve(reply, outcome=Outcome.DENIED)
 
 
-def _deny(manner: Manner, verdict: Verdict) -> Conversation:
-    yield Say(Style.ERROR, manner.texts.denied(verdict.ref))
-    return Result.DENIED
+def _typed(verdict: Verdict) -> pin.Passcode:
+    assert verdict.passcode is not None
+    return verdict.passcode
+
+
+def _code_in(answer: Secret, digits: int, policy: pin.Policy) -> str:
+    """What stands where the code does, right or wrong."""
+    found = recovery.find(None, answer, policy)
+    return found.code if found is not None else pin.split("", pin.normalise(answer, policy), digits).code

@@ -5,7 +5,9 @@ tokencode, all before them is the PIN. It may come in one field or in two, and t
 """
 
 import enum
+import secrets
 import unicodedata
+from collections.abc import Callable
 from itertools import pairwise
 
 from argon2.exceptions import VerificationError, VerifyMismatchError
@@ -14,9 +16,12 @@ from attrs import frozen
 
 from .secret import Secret
 
-# The unshifted digit row of an AZERTY keyboard, then what people put between PIN and code.
-_TYPED_AS_DIGITS = str.maketrans(dict(zip("&é\"'(-è_çà", "1234567890", strict=True)) | {" ": "", "\u00a0": "", "+": ""})
+# The unshifted digit row of an AZERTY keyboard, and what people put between PIN and code.
+_AZERTY = str.maketrans("&é\"'(-è_çà", "1234567890")
+_BETWEEN = str.maketrans("", "", " \u00a0+")
 _KEYPAD_COLUMNS = ("147", "258", "369", "2580", "0852", "741", "963", "852")
+_SHOWN = 4  # digits of a serial or a code in a row that a PIN may not have
+_LONG = 8  # characters from which on a pair repeated is too easy
 
 
 @frozen
@@ -26,6 +31,9 @@ class Policy:
     shortest: int = 4
     longest: int = 6
     digits_only: bool = True
+
+
+_DEFAULT = Policy()
 
 
 class PinChoice(enum.StrEnum):
@@ -41,12 +49,28 @@ class Flaw(enum.Enum):
 
     LENGTH = "length"
     EASY = "easy"
+    USED = "used"  # the holder has or had this PIN: told by the store, or by what they just typed
+
+
+def text_of(typed: Secret) -> str:
+    """What was typed, as text; bytes that are no UTF-8 survive in it."""
+    return typed.reveal().decode("utf-8", "surrogateescape")
+
+
+def secret_of(text: str) -> Secret:
+    """The way back from `text_of`."""
+    return Secret(_octets(text))
 
 
 def normalise(typed: Secret, policy: Policy) -> str:
     """What was typed, as text; with digit PINs, spaces and `+` are dropped and an AZERTY digit row reads as digits."""
-    text = unicodedata.normalize("NFC", typed.reveal().decode("utf-8", "surrogateescape"))
-    return text.translate(_TYPED_AS_DIGITS) if policy.digits_only else text
+    return normalise_text(text_of(typed), policy)
+
+
+def normalise_text(text: str, policy: Policy) -> str:
+    """`normalise`, for a part of what was typed."""
+    text = unicodedata.normalize("NFC", text)
+    return text.translate(_AZERTY).translate(_BETWEEN) if policy.digits_only else text
 
 
 @frozen(repr=False)
@@ -78,10 +102,36 @@ def well_formed(first: str, second: str, policy: Policy) -> bool:
 
     def fits(digits: int) -> bool:
         typed = split(first, second, digits)
-        pin_fits = _all_digits(typed.pin) or not typed.pin or not policy.digits_only
-        return len(typed.code) == digits and _all_digits(typed.code) and pin_fits
+        return len(typed.code) == digits and _all_digits(typed.code) and may_precede_a_code(typed.pin, policy)
 
     return fits(6) or fits(8)
+
+
+def may_precede_a_code(pin: str, policy: Policy) -> bool:
+    """Whether this can be anyone's PIN, or none."""
+    return _all_digits(pin) or not pin or not policy.digits_only
+
+
+def split_forwarded(second: Secret, pin_length: int, digits: int, policy: Policy) -> tuple[Secret, Passcode]:
+    """Take apart password + PIN + code, typed into one field: the password's bytes as they were typed, and the passcode.
+
+    Only the lengths tell where the password ends, so nothing is dropped: a space belongs to the password.
+    """
+    text = text_of(second)
+    code_at = max(0, len(text) - digits)
+    pin_at = max(0, code_at - pin_length)
+
+    def read(part: str) -> str:
+        part = unicodedata.normalize("NFC", part)
+        return part.translate(_AZERTY) if policy.digits_only else part
+
+    return secret_of(text[:pin_at]), Passcode(read(text[pin_at:code_at]), read(text[code_at:]), True)
+
+
+def forwarded_well_formed(second: Secret, policy: Policy = _DEFAULT) -> bool:
+    """Whether this can be password + PIN + code: a code stands at its end."""
+    _, passcode = split_forwarded(second, 0, 6, policy)
+    return len(passcode.code) == 6 and _all_digits(passcode.code)
 
 
 def _all_digits(text: str) -> bool:
@@ -90,14 +140,45 @@ def _all_digits(text: str) -> bool:
 
 def find_flaw(pin: str, policy: Policy, serial: str = "", code: str = "") -> Flaw | None:
     """Why `pin` may not be chosen by the holder of token `serial` who just typed `code`; None if it may."""
-    if not policy.shortest <= len(pin) <= policy.longest or (policy.digits_only and not _all_digits(pin)):
+    if not policy.shortest <= len(pin) <= policy.longest or not _is_typable(pin, policy):
         return Flaw.LENGTH
+    on_keypad = any(_repeats(pin, column) for column in _KEYPAD_COLUMNS)
+    in_pairs = len(pin) >= _LONG and _repeats(pin, pin[:2])
+    shown = _share_a_part(pin, "".join(filter(str.isdigit, serial))) or _share_a_part(pin, code)
+    return Flaw.EASY if _is_run(pin) or on_keypad or in_pairs or shown else None
+
+
+def _is_typable(pin: str, policy: Policy) -> bool:
+    """Whether a PIN will read the same whenever it is typed: no blank at an end, no control character, nothing but text."""
+    if policy.digits_only:
+        return _all_digits(pin)
+    return pin == pin.strip() and not any(unicodedata.category(one) in ("Cc", "Cs") for one in pin)
+
+
+def _is_run(pin: str) -> bool:
+    """One character repeated, or a run, up or down; digits go round from 9 to 0."""
     steps = {ord(later) - ord(earlier) for earlier, later in pairwise(pin)}
-    repeats_or_runs = len(steps) == 1 and steps <= {0, 1, -1}
-    circular = pin in "01234567890" or pin in "09876543210"
-    on_keypad = any(pin == (column * 2)[: len(pin)] or pin == column for column in _KEYPAD_COLUMNS)
-    shown = pin in code or pin in "".join(filter(str.isdigit, serial))
-    return Flaw.EASY if repeats_or_runs or circular or on_keypad or shown else None
+    if _all_digits(pin):
+        steps = {step % 10 for step in steps}
+    return steps in ({0}, {1}, {-1}, {9})
+
+
+def _repeats(pin: str, pattern: str) -> bool:
+    return pin == (pattern * len(pin))[: len(pin)]
+
+
+def _share_a_part(pin: str, shown: str) -> bool:
+    """Whether so many characters of both are the same that who sees the one knows much of the other."""
+    size = min(_SHOWN, len(pin))
+    return any(pin[at : at + size] in shown for at in range(len(pin) - size + 1))
+
+
+def generate(policy: Policy, serial: str, code: str, choose: Callable[[str], str] = secrets.choice) -> Secret:
+    """A PIN without a flaw, of the shortest length that the policy allows. `choose` picks one character of a text."""
+    while True:
+        pin = "".join(choose("0123456789") for _ in range(policy.shortest))
+        if find_flaw(pin, policy, serial, code) is None:
+            return Secret(pin.encode())
 
 
 @frozen

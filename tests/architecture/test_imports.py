@@ -15,7 +15,7 @@ LIBRARY, DAEMON = ROOT / "pam_arena", ROOT / "daemon"
 LAYERS = [
     {"errors", "secret", "protocol"},
     {"wire", "otp", "pin"},
-    {"texts"},  # the conversation's sentences, which name a PIN's flaws
+    {"texts", "recovery"},  # the conversation's sentences, which name a PIN's flaws
     {"conversation"},
     {"client"},
     {"importers"},

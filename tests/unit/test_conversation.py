@@ -1,105 +1,80 @@
-"""Conversations as scripts: what is asked, what is answered, in order, with nothing left over on either side."""
-
-from collections.abc import Sequence
+"""Logging in: what is asked, how it reads, and that nothing but a verdict opens the door."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from script import (
+    BOTH,
+    CODE,
+    DENIAL,
+    DENIED,
+    EXPIRED,
+    FRENCH,
+    GIVE_UP,
+    GRANTED,
+    JOINED,
+    NEW_PIN,
+    NEXT_ALONE,
+    NEXT_CODE,
+    PIN,
+    SPLIT,
+    TEXTS,
+    TYPED,
+    Line,
+    ask,
+    inform,
+    play,
+    secret,
+    verify,
+    verify_next,
+    wander,
+)
 
 from pam_arena.conversation import (
-    ROUNDS,
     Ask,
     Conversation,
+    Created,
     CreatePin,
     GiveUp,
+    MailCode,
     Manner,
     Outcome,
+    PinChoice,
     PromptStyle,
     Reply,
     Result,
     Say,
-    Step,
     Verdict,
     Verify,
+    VerifyNext,
     change_pin,
     log_in,
 )
 from pam_arena.pin import Policy
 from pam_arena.protocol import Style
 from pam_arena.secret import Secret
-from pam_arena.texts import texts_in
 
-TEXTS = texts_in("en")
-SPLIT = Manner(TEXTS)
-JOINED = Manner(TEXTS, PromptStyle.JOINED)
-
-GRANTED = Verdict(Outcome.GRANTED, serial="90-114-662")
-NEW_PIN = Verdict(Outcome.NEW_PIN, serial="90-114-662")
-DENIED = Verdict(Outcome.DENIED, ref="K7QX")
-
-Line = tuple[Step, Reply]
+N = "\u00a0"
+ENDS = [(GRANTED, [], Result.GRANTED), (DENIED, [DENIAL], Result.DENIED)]
+MAILED = "If allowed, a code was mailed. Code: "
+WORDS = Policy(8, 20, digits_only=False)
 
 
-def secret(text: str) -> Secret:
-    return Secret(text.encode())
-
-
-def ask(text: str, typed: str) -> Line:
-    return Ask(Style.HIDDEN, text), secret(typed)
-
-
-def verify(first: str | None, second: str, verdict: Verdict) -> Line:
-    return Verify(None if first is None else secret(first), secret(second)), verdict
-
-
-def create(pin: str, seconds: int = 41) -> Line:
-    return CreatePin(secret(pin)), seconds
-
-
-PIN = "PIN (first login: leave empty): "
-CODE = "Passcode (the code on your key): "
-BOTH = "Passcode (PIN + code; first: code): "
-CHOOSE = "Choose a PIN (4 to 6 digits): "
-AGAIN = "Same PIN again: "
-NEXT = "PIN + new code: "
-CREATED = "PIN created. New code in about 41 s.\n" + NEXT
-STILL_OLD = "Still the old code. Wait for the next.\n" + NEXT
-DIFFER = "The two PINs differ. Start again.\n" + CHOOSE
-LENGTH = "A PIN has 4 to 6 digits.\n" + CHOOSE
-EASY = "Too easy to guess. Choose another.\n" + CHOOSE
-CURRENT = "Current passcode (PIN + code): "
-DENIAL: Line = (Say(Style.ERROR, "Access denied. Wait for a new code, then retry. (ref K7QX)"), None)
-GIVE_UP: list[Line] = [(GiveUp(), DENIED), DENIAL]
-CHANGED: Line = (Say(Style.INFO, "PIN changed."), None)
-
-FIRST_LOGIN = [ask(PIN, ""), ask(CODE, "755224"), verify("", "755224", NEW_PIN)]
-
-
-def play(conversation: Conversation, script: Sequence[Line], result: Result) -> None:
-    """Hold the conversation to its script: every step as written, none missing, none more."""
-    reply: Reply = None
-    for number, (wanted, answer) in enumerate(script):
-        try:
-            step = conversation.send(reply)
-        except StopIteration as end:
-            pytest.fail(f"ended {end.value} before line {number}: {wanted}")
-        assert step == wanted, f"line {number}"
-        reply = answer
-    with pytest.raises(StopIteration) as ended:
-        pytest.fail(f"more than the script: {conversation.send(reply)}")
-    assert ended.value.value is result
+def mail(pin: str) -> Line:
+    return MailCode(secret(pin)), None
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("verdict", "rest", "result"), [(GRANTED, [], Result.GRANTED), (DENIED, [DENIAL], Result.DENIED)])
+@pytest.mark.parametrize(("verdict", "rest", "result"), ENDS)
 def test_split_asks_for_pin_then_code(verdict: Verdict, rest: list[Line], result: Result) -> None:
     script = [ask(PIN, "8361"), ask(CODE, "755224"), verify("8361", "755224", verdict), *rest]
     play(log_in(SPLIT), script, result)
 
 
-@pytest.mark.parametrize(("verdict", "rest", "result"), [(GRANTED, [], Result.GRANTED), (DENIED, [DENIAL], Result.DENIED)])
+@pytest.mark.parametrize(("verdict", "rest", "result"), ENDS)
 def test_joined_asks_once(verdict: Verdict, rest: list[Line], result: Result) -> None:
     play(log_in(JOINED), [ask(BOTH, "8361755224"), verify(None, "8361755224", verdict), *rest], result)
 
@@ -109,20 +84,44 @@ def test_nothing_typed_shortens_a_denial(first: str, second: str) -> None:
     play(log_in(SPLIT), [ask(PIN, first), ask(CODE, second), verify(first, second, DENIED), DENIAL], Result.DENIED)
 
 
+def test_a_login_in_french() -> None:
+    pin, code = f"Code PIN (1re connexion{N}: laisser vide){N}: ", f"Passcode (code affiché sur la clé){N}: "
+    denial: Line = Say(Style.ERROR, "Accès refusé. Attendez un nouveau code, puis réessayez. (réf. K7QX)"), None
+    script = [ask(pin, "8361"), ask(code, "755224")]
+    play(log_in(Manner(FRENCH)), [*script, verify("8361", "755224", GRANTED)], Result.GRANTED)
+    play(log_in(Manner(FRENCH)), [*script, verify("8361", "755224", DENIED), denial], Result.DENIED)
+    both = f"Passcode (PIN + code{N}; 1re fois{N}: code){N}: "
+    script = [ask(both, "8361755224"), verify(None, "8361755224", GRANTED)]
+    play(log_in(Manner(FRENCH, PromptStyle.JOINED)), script, Result.GRANTED)
+
+
+@pytest.mark.parametrize("collected", [None, "8361755224"])
+def test_while_nothing_is_enforced_nobody_is_told_of_a_denial(collected: str | None) -> None:
+    observe = evolve(SPLIT, observe=True)
+    asked = [ask(PIN, "8361"), ask(CODE, "755224"), verify("8361", "755224", DENIED)]
+    script = asked if collected is None else [verify(None, collected, DENIED)]
+    play(log_in(observe, None if collected is None else secret(collected)), script, Result.DENIED)
+    script = [verify(None, "755224", NEW_PIN), (GiveUp(), DENIED)]
+    play(log_in(observe, secret("755224"), only_collected=True), script, Result.DENIED)
+
+
 # --- collected --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("manner", [SPLIT, JOINED])
-@pytest.mark.parametrize("typed", ["755224", "8361755224", "8361 + 755 224", "83617552 24", "12345678"])
+@pytest.mark.parametrize(
+    "typed", ["755224", "8361755224", "8361 + 755 224", "83617552 24", "12345678", "8361ABCDE-FGHJK", "é\"'( abcde-fghjk"]
+)
 def test_a_collected_passcode_is_verified_without_asking(manner: Manner, typed: str) -> None:
     play(log_in(manner, secret(typed)), [verify(None, typed, GRANTED)], Result.GRANTED)
     play(log_in(manner, secret(typed)), [verify(None, typed, DENIED), DENIAL], Result.DENIED)
 
 
-@pytest.mark.parametrize("typed", ["", "hunter2", "12345", "hunter2755224"])
+@pytest.mark.parametrize("typed", ["", "hunter2", "12345", "hunter2755224", "hunter2ABCDE-FGHJK", "8361*", "*"])
 def test_what_was_collected_and_is_no_passcode_is_asked_for(typed: str) -> None:
+    manner = Manner(TEXTS, mail_codes=True)
     split = [ask(PIN, "8361"), ask(CODE, "755224"), verify("8361", "755224", GRANTED)]
-    play(log_in(SPLIT, secret(typed)), split, Result.GRANTED)
+    play(log_in(manner, secret(typed)), split, Result.GRANTED)
     play(log_in(JOINED, secret(typed)), [ask(BOTH, "8361755224"), verify(None, "8361755224", GRANTED)], Result.GRANTED)
 
 
@@ -136,212 +135,256 @@ def test_only_collected_with_nothing_collected_is_an_empty_passcode() -> None:
     play(log_in(SPLIT, None, only_collected=True), [verify(None, "", DENIED), DENIAL], Result.DENIED)
 
 
-def test_only_collected_cannot_create_a_pin() -> None:
-    play(log_in(SPLIT, secret("755224"), only_collected=True), [verify(None, "755224", NEW_PIN), *GIVE_UP], Result.DENIED)
+@pytest.mark.parametrize("verdict", [NEW_PIN, NEXT_CODE, EXPIRED])
+def test_only_collected_is_denied_where_an_answer_would_be_needed(verdict: Verdict) -> None:
+    script = [verify(None, "8361755224", verdict), *GIVE_UP]
+    play(log_in(SPLIT, secret("8361755224"), only_collected=True), script, Result.DENIED)
 
 
-# --- new-PIN mode -----------------------------------------------------------------------------------------------------
+def test_only_collected_asks_for_no_code_by_mail() -> None:
+    manner = Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)
+    play(log_in(manner, secret("8361*"), only_collected=True), [verify(None, "8361*", DENIED), DENIAL], Result.DENIED)
 
 
-def test_a_first_login_creates_a_pin_and_wants_it_with_the_next_code() -> None:
-    script = [
-        *FIRST_LOGIN,
-        ask(CHOOSE, "8361"),
-        ask(AGAIN, "8361"),
-        create("8361"),
-        ask(CREATED, "8361287082"),
-        verify(None, "8361287082", GRANTED),
-    ]
-    play(log_in(SPLIT), script, Result.GRANTED)
+# --- a password before the passcode -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", [[ask(BOTH, "755224"), verify(None, "755224", NEW_PIN)]])
-def test_a_first_login_in_one_field(start: list[Line]) -> None:
-    script = [*start, ask(CHOOSE, "8361"), ask(AGAIN, "8361"), create("8361"), ask(CREATED, "8361287082")]
-    play(log_in(JOINED), [*script, verify(None, "8361287082", GRANTED)], Result.GRANTED)
+@pytest.mark.parametrize("prompt", PromptStyle)
+@pytest.mark.parametrize("typed", ["correct horse8361755224", "", "horse*"])
+def test_password_and_passcode_are_one_answer(prompt: PromptStyle, typed: str) -> None:
+    manner = Manner(TEXTS, prompt, forward=True, mail_codes=True)
+    for verdict, rest, result in ENDS:
+        script = [ask(BOTH, typed), verify(None, typed, verdict, forward=True), *rest]
+        play(log_in(manner), script, result)
 
 
-def test_a_first_login_with_a_collected_code() -> None:
-    script = [verify(None, "755224", NEW_PIN), ask(CHOOSE, "8361"), ask(AGAIN, "8361"), create("8361")]
-    script += [ask(CREATED, "8361287082"), verify(None, "8361287082", GRANTED)]
-    play(log_in(SPLIT, secret("755224")), script, Result.GRANTED)
+@pytest.mark.parametrize("typed", ["horse8361755224", "hunter2", ""])
+@pytest.mark.parametrize("only", [False, True])
+def test_a_collected_password_and_passcode_is_always_used(typed: str, only: bool) -> None:
+    manner = Manner(TEXTS, forward=True)
+    for verdict, rest, result in ENDS:
+        play(log_in(manner, secret(typed), only), [verify(None, typed, verdict, forward=True), *rest], result)
 
 
-def test_the_chosen_pin_is_stored_as_it_will_be_read() -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "_'§!"), ask(LENGTH, "8 3 6 1"), ask(AGAIN, '_"-&'), create("8361")]
-    play(log_in(SPLIT), [*script, ask(CREATED, "8361287082"), verify(None, "8361287082", GRANTED)], Result.GRANTED)
-
-
-def test_the_old_display_is_told_and_not_tried() -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "8361"), ask(AGAIN, "8361"), create("8361")]
-    script += [ask(CREATED, "8361755224"), ask(STILL_OLD, "755 224"), ask(STILL_OLD, "8361+287082")]
-    play(log_in(SPLIT), [*script, verify(None, "8361+287082", GRANTED)], Result.GRANTED)
-
-
-def test_the_old_display_of_a_code_of_eight_digits() -> None:
-    eight = Verdict(Outcome.NEW_PIN, serial="1", digits=8)
-    script = [ask(PIN, "942"), ask(CODE, "87082"), verify("942", "87082", eight), ask(CHOOSE, "8361"), ask(AGAIN, "8361")]
-    script += [
-        create("8361"),
-        ask(CREATED, "836194287082"),
-        ask(STILL_OLD, "836107081804"),
-        verify(None, "836107081804", GRANTED),
-    ]
-    play(log_in(SPLIT), script, Result.GRANTED)
-
-
-def test_only_the_old_display_until_the_rounds_are_over() -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "8361"), ask(AGAIN, "8361"), create("8361"), ask(CREATED, "8361755224")]
-    script += [ask(STILL_OLD, "8361755224")] * (ROUNDS - 1)
-    play(log_in(SPLIT), [*script, *GIVE_UP], Result.DENIED)
-
-
-def test_two_pins_that_differ_start_again() -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "8361"), ask(AGAIN, "8362"), ask(DIFFER, "9074"), ask(AGAIN, "9074"), create("9074")]
-    play(log_in(SPLIT), [*script, ask(CREATED, "9074287082"), verify(None, "9074287082", GRANTED)], Result.GRANTED)
-
-
-@pytest.mark.parametrize(
-    ("pin", "asked_again"),
-    [
-        ("", LENGTH),
-        ("836", LENGTH),
-        ("8361907", LENGTH),
-        ("836a", LENGTH),
-        ("0000", EASY),
-        ("1234", EASY),
-        ("2580", EASY),
-        ("5522", EASY),
-        ("1466", EASY),
-    ],
-)
-def test_a_pin_with_a_flaw_is_refused_with_its_reason(pin: str, asked_again: str) -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, pin), ask(asked_again, "8361"), ask(AGAIN, "8361"), create("8361")]
-    play(log_in(SPLIT), [*script, ask(CREATED, "8361287082"), verify(None, "8361287082", GRANTED)], Result.GRANTED)
-
-
-def test_the_code_just_typed_is_no_pin_in_two_fields_either() -> None:
-    script = [ask(PIN, "755"), ask(CODE, "224"), verify("755", "224", NEW_PIN), ask(CHOOSE, "5522")]
-    script += [ask(EASY, "0000"), *[ask(EASY, "0000")] * (ROUNDS - 2)]
-    play(log_in(SPLIT), [*script, *GIVE_UP], Result.DENIED)
-
-
-def test_no_pin_chosen_in_any_round_is_a_denial() -> None:
-    flawed = [ask(CHOOSE, "12"), *[ask(LENGTH, "12")] * (ROUNDS - 1)]
-    play(log_in(SPLIT), [*FIRST_LOGIN, *flawed, *GIVE_UP], Result.DENIED)
-    differing = [ask(CHOOSE, "8361"), ask(AGAIN, "8362"), *[ask(DIFFER, "8361"), ask(AGAIN, "8362")] * (ROUNDS - 1)]
-    play(log_in(SPLIT), [*FIRST_LOGIN, *differing, *GIVE_UP], Result.DENIED)
-
-
-@pytest.mark.parametrize("last", [DENIED, Verdict(Outcome.NEW_PIN, ref="K7QX")])
-def test_the_login_after_the_pin_may_still_be_denied(last: Verdict) -> None:
-    script = [*FIRST_LOGIN, ask(CHOOSE, "8361"), ask(AGAIN, "8361"), create("8361")]
-    script += [ask(CREATED, "8361000000"), verify(None, "8361000000", last), DENIAL]
-    play(log_in(SPLIT), script, Result.DENIED)
-
-
-def test_another_policy_is_asked_for_and_kept() -> None:
-    manner = Manner(TEXTS, policy=Policy(8, 10))
-    choose = "Choose a PIN (8 to 10 digits): "
-    script = [
-        *FIRST_LOGIN,
-        ask(choose, "8361"),
-        ask("A PIN has 8 to 10 digits.\n" + choose, "83619074"),
-        ask(AGAIN, "83619074"),
-    ]
-    script += [create("83619074"), ask(CREATED, "83619074287082"), verify(None, "83619074287082", GRANTED)]
+def test_later_answers_hold_no_password() -> None:
+    manner = Manner(TEXTS, forward=True)
+    script = [ask(BOTH, "horse8361755224"), verify(None, "horse8361755224", NEXT_CODE, forward=True)]
+    script += [ask(NEXT_ALONE, "287082"), verify_next("287082", GRANTED)]
     play(log_in(manner), script, Result.GRANTED)
 
 
-# --- the PIN's change -------------------------------------------------------------------------------------------------
+# --- next-tokencode mode ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("manner", [SPLIT, JOINED])
-def test_a_change_wants_the_passcode_and_the_new_pin_twice(manner: Manner) -> None:
-    script = [ask(CURRENT, "8361755224"), verify(None, "8361755224", GRANTED), ask(CHOOSE, "9074"), ask(AGAIN, "9074")]
-    play(change_pin(manner), [*script, create("9074"), CHANGED], Result.GRANTED)
+@pytest.mark.parametrize(("verdict", "rest", "result"), ENDS)
+def test_the_next_code_is_asked_for_alone(verdict: Verdict, rest: list[Line], result: Result) -> None:
+    start = [ask(PIN, "8361"), ask(CODE, "755224"), verify("8361", "755224", NEXT_CODE)]
+    play(log_in(SPLIT), [*start, ask(NEXT_ALONE, "287082"), verify_next("287082", verdict), *rest], result)
 
 
-def test_a_change_without_the_right_passcode_goes_no_further() -> None:
-    play(change_pin(SPLIT), [ask(CURRENT, "8361000000"), verify(None, "8361000000", DENIED), DENIAL], Result.DENIED)
+def test_the_next_code_after_a_collected_passcode() -> None:
+    script = [verify(None, "8361755224", NEXT_CODE), ask(NEXT_ALONE, "287082"), verify_next("287082", GRANTED)]
+    play(log_in(SPLIT, secret("8361755224")), script, Result.GRANTED)
 
 
-def test_a_change_refuses_the_code_just_typed() -> None:
-    script = [ask(CURRENT, "8361755224"), verify(None, "8361755224", GRANTED), ask(CHOOSE, "755224"), ask(EASY, "9074")]
-    play(change_pin(SPLIT), [*script, ask(AGAIN, "9074"), create("9074"), CHANGED], Result.GRANTED)
+@pytest.mark.parametrize("typed", ["", "hunter2", "8361287082"])
+def test_whatever_comes_for_the_next_code_is_verified(typed: str) -> None:
+    start = [ask(BOTH, "8361755224"), verify(None, "8361755224", NEXT_CODE)]
+    play(log_in(JOINED), [*start, ask(NEXT_ALONE, typed), verify_next(typed, DENIED), DENIAL], Result.DENIED)
 
 
-def test_a_change_that_comes_to_no_pin_is_a_denial() -> None:
-    flawed = [ask(CHOOSE, "12"), *[ask(LENGTH, "12")] * (ROUNDS - 1)]
-    play(change_pin(SPLIT), [ask(CURRENT, "8361755224"), verify(None, "8361755224", GRANTED), *flawed, *GIVE_UP], Result.DENIED)
+def test_the_next_code_is_asked_for_once() -> None:
+    start = [ask(BOTH, "8361755224"), verify(None, "8361755224", NEXT_CODE)]
+    play(log_in(JOINED), [*start, ask(NEXT_ALONE, "287082"), verify_next("287082", NEXT_CODE), *GIVE_UP], Result.DENIED)
+
+
+def test_giving_up_opens_no_door_whatever_comes_of_it() -> None:
+    start = [verify(None, "8361755224", NEXT_CODE), ask(NEXT_ALONE, "287082"), verify_next("287082", NEXT_CODE)]
+    denial: Line = Say(Style.ERROR, "Access denied. Wait for a new code, then retry. (ref )"), None
+    play(log_in(JOINED, secret("8361755224")), [*start, (GiveUp(), GRANTED), denial], Result.DENIED)
+
+
+def test_the_next_code_in_french() -> None:
+    start = [verify(None, "8361755224", NEXT_CODE), ask(f"Patientez{N}; code suivant, seul{N}: ", "287082")]
+    play(log_in(Manner(FRENCH), secret("8361755224")), [*start, verify_next("287082", GRANTED)], Result.GRANTED)
+
+
+# --- codes by mail, emergency codes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("verdict", "rest", "result"), ENDS)
+@pytest.mark.parametrize("pin", ["8361", "", "hunter2"])
+@pytest.mark.parametrize("nothing", ["", " ", "+"])
+def test_an_empty_passcode_asks_for_a_code_by_mail(
+    pin: str, nothing: str, verdict: Verdict, rest: list[Line], result: Result
+) -> None:
+    script = [ask(PIN, pin), ask(CODE, nothing), mail(pin), ask(MAILED, "271828"), verify(pin, "271828", verdict), *rest]
+    play(log_in(Manner(TEXTS, mail_codes=True)), script, result)
+
+
+@pytest.mark.parametrize(("typed", "pin"), [("8361*", "8361"), ("8361 + *", "8361"), ('_"-&*', "8361"), ("*", ""), ("x*", "x")])
+def test_a_star_asks_for_a_code_by_mail_in_one_field(typed: str, pin: str) -> None:
+    script = [ask(BOTH, typed), mail(pin), ask(MAILED, "271828"), verify(pin, "271828", GRANTED)]
+    play(log_in(Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)), script, Result.GRANTED)
+
+
+def test_a_star_after_a_pin_of_letters_and_of_bytes_that_are_no_text() -> None:
+    manner = Manner(TEXTS, PromptStyle.JOINED, WORDS, mail_codes=True)
+    script = [
+        ask(BOTH, "correct-horse*"),
+        mail("correct-horse"),
+        ask(MAILED, "1"),
+        verify("correct-horse", "1", DENIED),
+        DENIAL,
+    ]
+    play(log_in(manner), script, Result.DENIED)
+    conversation = log_in(manner)
+    next(conversation)
+    step = conversation.send(Secret(b"\xff*"))
+    assert isinstance(step, MailCode)
+    assert step.pin.reveal() == b"\xff"
+
+
+def test_a_code_by_mail_comes_once_a_conversation() -> None:
+    split = [ask(PIN, "8361"), ask(CODE, ""), mail("8361"), ask(MAILED, ""), verify("8361", "", DENIED), DENIAL]
+    play(log_in(Manner(TEXTS, mail_codes=True)), split, Result.DENIED)
+    joined = [ask(BOTH, "8361*"), mail("8361"), ask(MAILED, "8361*"), verify("8361", "8361*", DENIED), DENIAL]
+    play(log_in(Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)), joined, Result.DENIED)
+
+
+def test_without_mail_nothing_typed_asks_for_it() -> None:
+    play(log_in(SPLIT), [ask(PIN, "8361"), ask(CODE, ""), verify("8361", "", DENIED), DENIAL], Result.DENIED)
+    play(log_in(JOINED), [ask(BOTH, "8361*"), verify(None, "8361*", DENIED), DENIAL], Result.DENIED)
+
+
+def test_the_pin_is_verified_even_if_the_mails_caller_wipes_it() -> None:
+    conversation = log_in(Manner(TEXTS, mail_codes=True))
+    reply: Reply = None
+    for answer in ("8361", ""):
+        conversation.send(reply)
+        reply = secret(answer)
+    step = conversation.send(reply)
+    assert isinstance(step, MailCode)
+    step.pin.wipe()
+    conversation.send(None)
+    assert conversation.send(secret("271828")) == Verify(secret("8361"), secret("271828"))
+
+
+def test_a_code_by_mail_in_french() -> None:
+    pin, code = f"Code PIN (1re connexion{N}: laisser vide){N}: ", f"Passcode (code affiché sur la clé){N}: "
+    script = [ask(pin, "8361"), ask(code, ""), mail("8361"), ask(f"Si autorisé, code envoyé par mel. Code{N}: ", "271828")]
+    play(log_in(Manner(FRENCH, mail_codes=True)), [*script, verify("8361", "271828", GRANTED)], Result.GRANTED)
+
+
+@pytest.mark.parametrize("left", [9, 0])
+def test_who_used_an_emergency_code_is_told_how_many_are_left(left: int) -> None:
+    verdict = evolve(GRANTED, codes_left=left)
+    script = [ask(PIN, "8361"), ask(CODE, "abcde-fghjk"), verify("8361", "abcde-fghjk", verdict)]
+    play(log_in(SPLIT), [*script, inform(f"Emergency codes left: {left}")], Result.GRANTED)
+    script = [verify(None, "8361abcde-fghjk", verdict), inform(f"Codes de secours restants{N}: {left}")]
+    play(log_in(Manner(FRENCH), secret("8361abcde-fghjk"), only_collected=True), script, Result.GRANTED)
 
 
 # --- what holds for every conversation --------------------------------------------------------------------------------
 
-TYPED = st.sampled_from(["", "8361", "755224", "287082", "8361755224", "8361287082", "hunter2", "0000"]).map(secret)
-NOT_GRANTED = st.sampled_from([NEW_PIN, DENIED, Verdict(Outcome.NEW_PIN, digits=8)])
-
-
-def wander(conversation: Conversation, data: st.DataObject, verdicts: st.SearchStrategy[Verdict]) -> tuple[Result, list[Line]]:
-    """Answer whatever comes with something. Every conversation ends."""
-    lines: list[Line] = []
-    reply: Reply = None
-    for _ in range(100):
-        try:
-            step = conversation.send(reply)
-        except StopIteration as end:
-            return end.value, lines
-        match step:
-            case Ask():
-                reply = data.draw(TYPED)
-            case Verify():
-                reply = data.draw(verdicts)
-            case CreatePin():
-                reply = 41
-            case GiveUp():
-                reply = DENIED
-            case Say():
-                reply = None
-        lines.append((step, reply))
-    pytest.fail("no end")
+ANY = st.sampled_from([GRANTED, EXPIRED, evolve(GRANTED, codes_left=3), NEW_PIN, NEXT_CODE, DENIED])
+NOT_GRANTED = st.sampled_from([NEW_PIN, NEXT_CODE, DENIED, Verdict(Outcome.NEW_PIN, digits=8)])
+MANNERS = st.builds(
+    Manner,
+    st.just(TEXTS),
+    st.sampled_from(PromptStyle),
+    st.just(Policy()),
+    st.sampled_from(PinChoice),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 
 
 def logins(data: st.DataObject) -> Conversation:
-    return log_in(data.draw(st.sampled_from([SPLIT, JOINED])), data.draw(st.none() | TYPED), data.draw(st.booleans()))
+    return log_in(data.draw(MANNERS), data.draw(st.none() | TYPED), data.draw(st.booleans()))
+
+
+def verdicts_of(lines: list[Line]) -> list[Verdict]:
+    return [reply for _, reply in lines if isinstance(reply, Verdict)]
 
 
 @given(st.data())
 def test_without_a_granted_verdict_nobody_gets_in(data: st.DataObject) -> None:
     result, _ = wander(logins(data), data, NOT_GRANTED)
-    assert result is Result.DENIED
+    assert result is not Result.GRANTED
 
 
 @given(st.data())
-def test_who_gets_in_was_granted_by_the_last_verdict_with_nothing_after_it(data: st.DataObject) -> None:
-    result, lines = wander(logins(data), data, st.sampled_from([GRANTED, NEW_PIN, DENIED]))
-    assert (result is Result.GRANTED) == (lines[-1][1] is GRANTED and isinstance(lines[-1][0], Verify))
-    if result is Result.DENIED:
-        assert lines[-1] == DENIAL or lines[-1][0] == Say(Style.ERROR, TEXTS.denied(""))
+def test_who_gets_in_was_granted_by_the_last_verdict(data: st.DataObject) -> None:
+    result, lines = wander(logins(data), data, ANY)
+    last = verdicts_of(lines)[-1]
+    assert (result is Result.GRANTED) == (last.outcome is Outcome.GRANTED)
+    if last.pin_expired and result is Result.GRANTED:
+        assert any(isinstance(reply, Created) for _, reply in lines)
+    if result is Result.LATER:
+        assert isinstance(lines[-1][0], Ask)
+
+
+@given(st.data())
+def test_a_denial_is_the_one_sentence_or_nothing_while_observing(data: st.DataObject) -> None:
+    manner = data.draw(MANNERS)
+    result, lines = wander(log_in(manner), data, ANY)
+    said = [step for step, _ in lines if isinstance(step, Say) and step.style is Style.ERROR]
+    assert bool(said) == (result is Result.DENIED and not manner.observe)
+    if said:
+        assert lines[-1] == DENIAL
 
 
 @given(st.data())
 def test_a_pin_is_stored_after_a_right_code_alone(data: st.DataObject) -> None:
     start = data.draw(st.sampled_from([log_in, change_pin]))
-    _, lines = wander(start(SPLIT), data, st.sampled_from([GRANTED, NEW_PIN, DENIED]))
+    _, lines = wander(start(data.draw(MANNERS)), data, ANY)
     for number, (step, _) in enumerate(lines):
         if isinstance(step, CreatePin):
-            verdicts = [reply for _, reply in lines[:number] if isinstance(reply, Verdict)]
-            assert len(verdicts) == 1
-            assert verdicts[0].outcome is not Outcome.DENIED
+            *before, last = verdicts_of(lines[:number])
+            assert last.outcome in (Outcome.GRANTED, Outcome.NEW_PIN)
+            assert [verdict.outcome for verdict in before] in ([], [Outcome.NEXT_CODE])
+
+
+@given(st.data())
+def test_the_next_code_follows_a_right_passcode_alone(data: st.DataObject) -> None:
+    _, lines = wander(logins(data), data, ANY)
+    for number, (step, _) in enumerate(lines):
+        if isinstance(step, VerifyNext):
+            assert verdicts_of(lines[:number])[-1].outcome is Outcome.NEXT_CODE
+
+
+@given(st.data())
+def test_at_most_one_mail_is_asked_for_and_only_where_a_service_allows_it(data: st.DataObject) -> None:
+    manner = data.draw(MANNERS)
+    _, lines = wander(log_in(manner, data.draw(st.none() | TYPED)), data, ANY)
+    mails = [step for step, _ in lines if isinstance(step, MailCode)]
+    assert len(mails) <= (manner.mail_codes and not manner.forward)
 
 
 @given(st.data())
 def test_a_denied_attempt_looks_the_same_whatever_was_typed(data: st.DataObject) -> None:
-    manner = data.draw(st.sampled_from([SPLIT, JOINED]))
+    manner = evolve(data.draw(MANNERS), mail_codes=False)
     _, one = wander(log_in(manner), data, st.just(DENIED))
     _, other = wander(log_in(manner), data, st.just(DENIED))
-
-    def shown(lines: list[Line]) -> list[object]:
-        return [step if isinstance(step, Ask | Say) else type(step) for step, _ in lines]
-
     assert shown(one) == shown(other)
+
+
+@given(st.data())
+def test_a_mail_asked_for_looks_the_same_whatever_pin_came_with_it(data: st.DataObject) -> None:
+    manner = evolve(data.draw(MANNERS), mail_codes=True, forward=False)
+    pins = st.sampled_from(["", "8361", "0000", "hunter2", "8361755224"])
+    logs = []
+    for _ in range(2):
+        pin = data.draw(pins)
+        answers = iter([f"{pin}*"] if manner.prompt is PromptStyle.JOINED else [pin, ""])
+        typed = st.builds(lambda answers=answers: secret(next(answers, "271828")))
+        logs.append(wander(log_in(manner), data, st.just(DENIED), typed)[1])
+    assert shown(logs[0]) == shown(logs[1])
+    assert MailCode in shown(logs[0])
+
+
+def shown(lines: list[Line]) -> list[object]:
+    """What a holder and an onlooker see of a conversation."""
+    return [step if isinstance(step, Ask | Say) else type(step) for step, _ in lines]
