@@ -12,6 +12,7 @@ from pam_arena.errors import ArenaError, ConfigError
 
 from . import config as configuration
 from .owner import as_owner
+from .spool import SPOOL
 
 _REFUSED_EXIT = 1
 
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     parts = parser.add_subparsers(dest="part", metavar="PART")
     parts.add_parser("login", help="the login daemon (the default); started by arenad.service")
     parts.add_parser("desk", help="the desk's service; started by arena-desk.socket")
+    mail = parts.add_parser("mail", help="send the mails of the spool; started by arena-mail.path")
+    mail.add_argument("--spool", type=Path, default=SPOOL, metavar="FOLDER")
     parts.add_parser("migrate", help="create the store, or bring it to this release's schema")
     parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
     parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
@@ -46,9 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(wanted)
     except ArenaError as error:
-        logging.getLogger(__name__).critical("%s", error) if wanted.part in (None, "login", "desk", "make-key") else print(
-            f"arenad: {error}", file=sys.stderr
-        )
+        if wanted.part in (None, "login", "desk", "mail", "make-key"):
+            logging.getLogger(__name__).critical("%s", error)
+        else:
+            print(f"arenad: {error}", file=sys.stderr)
         return _REFUSED_EXIT
 
 
@@ -58,6 +62,8 @@ def _run(wanted: argparse.Namespace) -> int:
         return int(importlib.import_module(".login.service", __package__).run(wanted.config))
     if wanted.part == "desk":
         return int(importlib.import_module(".desk.service", __package__).run(wanted.config))
+    if wanted.part == "mail":
+        return int(importlib.import_module(".mail.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "migrate":
         from .store.engine import store_path
 

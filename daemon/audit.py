@@ -11,7 +11,7 @@ import secrets
 import sqlalchemy as sa
 from attrs import fields, frozen
 
-from .store.schema import audit
+from .store.schema import audit, stranger
 
 _REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: read over a telephone without mix-ups
 _REF_LENGTH = 8  # 40 bits: not to be guessed
@@ -37,6 +37,17 @@ class Reason(enum.StrEnum):
     WAITING = "waiting"
     CLOSED = "closed"
     GAVE_UP = "gave-up"
+    NEXT_ASKED = "next-code-asked"
+    NEXT_WRONG = "next-code-wrong"
+    RECOVERY = "recovery-code"
+    RECOVERY_WRONG = "recovery-code-wrong"
+    RECOVERY_USED = "recovery-code-used"
+    RECOVERY_OVER = "recovery-code-over"
+    MAILED = "mailed"
+    MAIL_WRONG_PIN = "mail-wrong-pin"
+    MAIL_TOO_MANY = "mail-too-many"
+    MAIL_NO_ADDRESS = "mail-no-address"
+    SESSION_GRANT = "session-grant"
 
 
 @frozen
@@ -58,6 +69,9 @@ class Event:
 # Built once: every login appends a row.
 _LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
 _INSERT = sa.insert(audit)
+_INSERT_STRANGER = sa.insert(stranger)
+_PUSH_OUT = sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last"))
+STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
 _COLUMNS = tuple(attribute.name for attribute in fields(Event))
 
 
@@ -73,10 +87,22 @@ def chain(previous: bytes, values: dict[str, str | int | None]) -> bytes:
 
 def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
     """Add a row; at is in seconds since 1970 UTC."""
+    values, digest = _next_row(connection, at, event)
+    connection.execute(_INSERT, {**values, "hash": digest})
+
+
+def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -> None:
+    """Note a denial to a name that is no holder's, with the work of a row of the audit; the oldest gives way."""
+    values, _ = _next_row(connection, at, event)
+    added = connection.execute(_INSERT_STRANGER, values).inserted_primary_key[0]
+    connection.execute(_PUSH_OUT, {"last": added - STRANGERS})
+
+
+def _next_row(connection: sa.engine.Connection, at: float, event: Event) -> tuple[dict[str, str | int | None], bytes]:
     previous = connection.execute(_LAST).scalar()
     values: dict[str, str | int | None] = {name: _storable(getattr(event, name)) for name in _COLUMNS}
     values["at"] = int(at)
-    connection.execute(_INSERT, {**values, "hash": chain(previous or b"", values)})
+    return values, chain(previous or b"", values)
 
 
 def _storable(text: str | None) -> str | None:

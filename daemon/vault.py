@@ -35,6 +35,9 @@ class Vault:
         self._seeds = AESGCM(derive("seeds"))
         self._pins = AESGCM(derive("pins"))
         self._names = derive("names")
+        self._codes = derive("recovery codes")
+        self._numbers = AESGCM(derive("PIN lengths"))
+        self._histories = AESGCM(derive("PIN histories"))
         self.key_id = derive("key id")[:8].hex()
 
     def __repr__(self) -> str:
@@ -55,6 +58,26 @@ class Vault:
     def open_pin(self, sealed: bytes, holder: str) -> str:
         """Raises VaultError if the value belongs to another holder or another key."""
         return _open(self._pins, sealed, _pin_owner(holder), f"the PIN of {holder or 'nobody'}").decode()
+
+    def seal_pin_length(self, length: int, holder: str) -> bytes:
+        """Seal how many characters the PIN of a holder has."""
+        return _seal(self._numbers, bytes([length]), _pin_owner(holder))
+
+    def open_pin_length(self, sealed: bytes, holder: str) -> int:
+        """Raises VaultError if the value belongs to another holder or another key."""
+        return _open(self._numbers, sealed, _pin_owner(holder), f"the PIN's length of {holder or 'nobody'}")[0]
+
+    def seal_history(self, history: bytes, holder: str) -> bytes:
+        """Seal the hashes of a holder's earlier PINs."""
+        return _seal(self._histories, history, _pin_owner(holder))
+
+    def open_history(self, sealed: bytes, holder: str) -> bytes:
+        """Raises VaultError if the value belongs to another holder or another key."""
+        return _open(self._histories, sealed, _pin_owner(holder), f"the earlier PINs of {holder or 'nobody'}")
+
+    def digest_code(self, code: str, holder: str) -> bytes:
+        """A recovery code of a holder as the store knows it: keyed, because the code itself has 50 bits only."""
+        return hmac.digest(self._codes, f"{holder}|{code}".encode("utf-8", "surrogateescape"), "sha256")
 
     def hide_name(self, name: str) -> str:
         """A name that the system does not know, as a keyed hash: it may be a password typed at `login:`."""

@@ -16,6 +16,8 @@ from ..store.schema import KEY_ID, NOBODY, State, meta
 from ..store.writer import Writer
 from ..vault import Vault
 
+DECOY_PIN_LENGTH = 4  # characters
+
 
 def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
     """Check that the store was made under this master key; in a new one, note the key and add the decoys."""
@@ -27,7 +29,8 @@ def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
             return bytes(noted).decode()
         connection.execute(sa.insert(meta).values(name=KEY_ID, value=vault.key_id.encode()))
         hashed = hasher.hash(os.urandom(8).hex(), os.urandom(16))
-        add_holder(connection, "", now, id=NOBODY, pin=vault.seal_pin(hashed, ""))
+        length = vault.seal_pin_length(DECOY_PIN_LENGTH, "")
+        add_holder(connection, "", now, id=NOBODY, pin=vault.seal_pin(hashed, ""), pin_length=length)
         for n in range(SLOTS):
             serial = f"~decoy{n}"
             seed = vault.seal_seed(Secret(os.urandom(20)), serial, 1)

@@ -48,7 +48,7 @@ def decide(config: Config, start: Start, peer_uid: int) -> Decision:
     def decision(treatment: Treatment, why: str = "") -> Decision:
         return Decision(treatment, name, service, trusted, why)
 
-    if not trusted and _uid_of(name) != peer_uid:
+    if not trusted and uid_of(name) != peer_uid:
         return decision(Treatment.REFUSE, f"uid {peer_uid} may only converse for itself")
     if service.mode == "off":
         return decision(Treatment.IGNORE, "mode is off")
@@ -62,7 +62,7 @@ def decide(config: Config, start: Start, peer_uid: int) -> Decision:
 def peer_uids(config: Config, service: str | None = None) -> frozenset[int]:
     """The uids other than root that may converse for anyone at this service; at any, without one."""
     peers = (peer for peer in config.peers if service is None or service in peer.services)
-    uids = (peer.user if isinstance(peer.user, int) else _uid_of(peer.user) for peer in peers)
+    uids = (peer.user if isinstance(peer.user, int) else uid_of(peer.user) for peer in peers)
     return frozenset(uid for uid in uids if uid)  # 0, if ever a peer's name has it, is root and no peer
 
 
@@ -91,7 +91,7 @@ def _name_of(uid: int) -> str:
         return ""
 
 
-def _uid_of(name: str) -> int | None:
+def uid_of(name: str) -> int | None:
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError, OSError):
@@ -111,3 +111,8 @@ def _is_member(name: str, groups: tuple[str, ...]) -> bool | None:
     except (KeyError, ValueError, OSError):
         return None
     return member or (None if missing else False)
+
+
+def is_system_name(name: str) -> bool:
+    """Whether NSS knows this name."""
+    return uid_of(name) is not None

@@ -1,6 +1,7 @@
 """The login daemon's life: opens config, store and vault, says READY, reloads, answers the watchdog, and stops in order."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -17,17 +18,21 @@ from pam_arena.errors import ConfigError, StoreError
 from ..clock import SystemClock
 from ..config import Config, load
 from ..sockets import activated_socket
-from ..store.accounts import active_tokens
-from ..store.engine import open_store, read_only
+from ..spool import SPOOL, put
+from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
+from .admission import Door
+from .codemail import code_mail
 from .decoys import prepare
 from .listener import Listener
 from .session import Counts, Desk
+from .settle import MailOrder
 from .verifier import Verifier
 
 log = logging.getLogger(__name__)
 
+IDLE_SECONDS = 1.0  # without a login; then memory is given back
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
@@ -47,21 +52,13 @@ def run(config_path: Path) -> int:
 
 
 class _Service:
-    """What STATUS, WATCHDOG and reloads need."""
+    """What STATUS, WATCHDOG, reloads and mails need."""
 
-    def __init__(self, path: Path, config: Config, engine: sa.engine.Engine, writer: Writer) -> None:
-        self.path, self.config, self.engine, self.writer = path, config, engine, writer
+    def __init__(self, path: Path, config: Config, writer: Writer) -> None:
+        self.path, self.config, self.writer = path, config, writer
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
         self.stopping = asyncio.Event()
-
-    def read_tokens(self, name: str) -> tuple[int, int]:
-        """How many tokens a name has: (active, all)."""
-        try:
-            with read_only(self.engine) as connection:
-                return active_tokens(connection, name)
-        except sa.exc.SQLAlchemyError:
-            raise StoreError("the store cannot be read") from None
 
     def status(self, conversations: int, pending: int) -> str:
         """One line for systemctl status."""
@@ -70,6 +67,13 @@ class _Service:
             f"{conversations} conversations, {pending} attempts waiting; since the start"
             f" {counts.granted} granted, {counts.denied} denied, {counts.unavailable} without a verdict"
         )
+
+    def post(self, order: MailOrder, name: str) -> None:
+        """Put the mail of a code into the spool."""
+        try:
+            put(SPOOL, self.config.mail.sender, code_mail(order, self.config))
+        except StoreError as error:
+            log.error("no code was mailed to %s: %s", name, error)
 
     async def touch_store(self) -> None:
         """A read and a write transaction, through the very thread that commits verdicts."""
@@ -81,10 +85,11 @@ class _Service:
 async def _serve(
     path: Path, config: Config, listening: socket.socket, engine: sa.engine.Engine, writer: Writer, vault: Vault
 ) -> None:
-    service = _Service(path, config, engine, writer)
+    service = _Service(path, config, writer)
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
-    desk = Desk(verifier, SystemClock(), lambda: service.config, service.read_tokens, service.counts)
+    door = Door(Reader(engine), SystemClock(), lambda: service.config)
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
@@ -94,10 +99,11 @@ async def _serve(
     listener.start()
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
-    pulse = loop.create_task(_pulse(service, listener, verifier))
+    chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
-    pulse.cancel()
+    for chore in chores:
+        chore.cancel()
     await listener.stop()
     verifier.close()
 
@@ -124,3 +130,18 @@ async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> N
         except StoreError as error:
             log.error("%s", error)
         await asyncio.sleep(min(pause, 10.0))
+
+
+async def _tidy(verifier: Verifier) -> None:
+    """Give argon2's memory back to the system when no login came for a while.
+
+    While they come it is kept: mapped afresh for each hash, its 19 MiB cost a tenth of the hash's own time.
+    """
+    trim = ctypes.CDLL(None).malloc_trim
+    tidied = 0
+    while True:
+        done = verifier.done
+        await asyncio.sleep(IDLE_SECONDS)
+        if verifier.done == done != tidied and not verifier.pending:
+            trim(0)
+            tidied = done

@@ -9,25 +9,36 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pam_arena import conversation as talk
+from pam_arena import pin
 from pam_arena.errors import ArenaError, StoreError
-from pam_arena.protocol import Operation, Option
+from pam_arena.protocol import Operation, Option, Style
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start
 
 from ..clock import Clock
 from ..config import Config
-from .policy import Treatment, decide, manner_of
-from .throttle import origin_of
-from .verifier import Attempt, Busy, Subject, Verifier
+from .admission import (
+    PAM_AUTH_ERR,
+    PAM_AUTHINFO_UNAVAIL,
+    PAM_AUTHTOK_ERR,
+    PAM_IGNORE,
+    PAM_SUCCESS,
+    PAM_SYSTEM_ERR,
+    Admission,
+    Door,
+)
+from .attempt import Attempt
+from .policy import manner_of
+from .settle import MailOrder, Subject
+from .turns import Busy
+from .verifier import Verified, Verifier
 
 log = logging.getLogger(__name__)
 
-# PAM's return codes (security/_pam_types.h)
-PAM_SUCCESS, PAM_SYSTEM_ERR, PAM_PERM_DENIED, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL = 0, 4, 6, 7, 9
-PAM_AUTHTOK_ERR, PAM_IGNORE = 20, 25
+DEADLINE_MARGIN = 15.0  # seconds before the caller's deadline that are too few to type PIN + new code
 
 
 class Line(Protocol):
@@ -48,27 +59,45 @@ class Counts:
 
 @frozen
 class Desk:
-    """What all sessions share."""
+    """What all sessions share. post: sends the mail of an order to a name, blocking."""
 
     verifier: Verifier
+    door: Door
     clock: Clock
     config: Callable[[], Config]
-    read_tokens: Callable[[str], tuple[int, int]]
+    post: Callable[[MailOrder, str], None]
     counts: Counts
 
 
 class Session:
     """From START to DONE."""
 
-    __slots__ = ("_asked", "_attempt", "_desk", "_line", "_peer_uid", "_start", "_subject", "_talk", "name", "working")
+    __slots__ = (
+        "_admission",
+        "_asked",
+        "_attempt",
+        "_begun",
+        "_desk",
+        "_line",
+        "_password",
+        "_peer_uid",
+        "_prompted_at",
+        "_start",
+        "_subject",
+        "_talk",
+        "working",
+    )
 
     def __init__(self, desk: Desk, line: Line, peer_uid: int, start: Start) -> None:
         self._desk, self._line, self._peer_uid, self._start = desk, line, peer_uid, start
         self._talk: talk.Conversation | None = None
+        self._admission: Admission | None = None
         self._subject: Subject | None = None
         self._attempt: Attempt | None = None
+        self._password: Secret | None = None
         self._asked = False
-        self.name = ""
+        self._begun = desk.clock.monotonic()
+        self._prompted_at = desk.clock.now()
         self.working = False  # a verdict is under way: it finishes, whatever becomes of the service
 
     def begin(self) -> None:
@@ -88,23 +117,17 @@ class Session:
         self._finish(PAM_AUTH_ERR)
 
     async def _begin(self) -> None:
-        loop, config = asyncio.get_running_loop(), self._desk.config()
-        decision = await loop.run_in_executor(None, decide, config, self._start, self._peer_uid)
-        self.name = decision.name
+        loop = asyncio.get_running_loop()
+        admission = await loop.run_in_executor(None, self._desk.door.admit, self._start, self._peer_uid)
+        self._admission = admission
+        if admission.code is not None:
+            if admission.by_grant:
+                await self._desk.verifier.note_grant(admission.name, self._start.service, admission.address, admission.uid)
+                self._desk.counts.granted += 1
+            log.info("%s: not asked: %s", self._start.service, admission.why)
+            return self._finish(admission.code)
+        manner = manner_of(self._desk.config(), admission.service, self._start.options)
         operation = self._start.operation
-        if self._start.options & Option.FORWARD_PASS:
-            log.error("%s: forward_pass is not offered by this release: take it out of the PAM line", self._start.service)
-            return self._finish(PAM_SYSTEM_ERR)
-        if decision.treatment is not Treatment.ASK:
-            log.info("%s: not asked: %s", self._start.service, decision.why)
-            return self._finish(PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED)
-        if operation is Operation.ACCOUNT or decision.service.without_token == "ignore":
-            active, owned = await loop.run_in_executor(None, self._desk.read_tokens, decision.name)
-            if owned == 0:
-                return self._finish(PAM_IGNORE)
-            if operation is Operation.ACCOUNT:
-                return self._finish(PAM_SUCCESS if active else PAM_PERM_DENIED)
-        manner = manner_of(config, decision.service, self._start.options)
         if operation is Operation.AUTHENTICATE:
             only = bool(self._start.options & Option.FIRST_PASS)
             self._talk = talk.log_in(manner, self._start.passcode, only)
@@ -120,52 +143,113 @@ class Session:
         assert self._talk is not None
         try:
             step = self._talk.send(reply)
-            while isinstance(step, talk.Say):
-                self._line.send(Prompt(step.style, step.text))
-                step = self._talk.send(None)
+            while isinstance(step, talk.Say | talk.GeneratePin):
+                step = self._talk.send(self._at_once(step))
         except StopIteration as end:
             return self._finish(self._code(end.value))
-        if isinstance(step, talk.Ask):
-            self.working, self._asked = False, True
-            self._line.send(Prompt(step.style, step.text))
-            self._line.expect_answer(self._desk.config().login.answer_timeout)
-        elif isinstance(step, talk.Verify):
-            self._spawn(self._verify(step))
-        elif isinstance(step, talk.CreatePin):
-            self._spawn(self._create_pin(step.pin))
-        else:
-            self._spawn(self._give_up())
+        match step:
+            case talk.Ask(style=style, text=text):
+                self._ask(style, text)
+            case talk.Verify():
+                self._spawn(self._verify(self._attempt_of(step.first, step.second, forward=step.forward)))
+            case talk.VerifyNext(code=code):
+                self._spawn(self._verify_next(self._attempt_of(None, code)))
+            case talk.MailCode(pin=typed):
+                self._spawn(self._mail_code(evolve(self._attempt_of(None, typed), pin_alone=True)))
+            case talk.CreatePin(pin=chosen):
+                self._spawn(self._create_pin(chosen))
+            case _:
+                self._spawn(self._give_up())
 
-    async def _verify(self, step: talk.Verify) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._desk.config().login.deny_after
-        attempt = self._attempt_of(step)
-        self._wipe()
-        self._attempt = attempt
-        verdict, self._subject = await self._desk.verifier.verify(attempt)
-        if verdict.outcome is talk.Outcome.DENIED:
-            self._desk.counts.denied += 1
-            await asyncio.sleep(due - loop.time())
-        self._go_on(verdict)
+    def _at_once(self, step: talk.Say | talk.GeneratePin) -> Secret | None:
+        if isinstance(step, talk.GeneratePin):
+            return pin.generate(self._desk.config().pin.policy, step.serial, step.code)
+        self._line.send(Prompt(step.style, step.text))
+        return None
+
+    def _ask(self, style: Style, text: str) -> None:
+        assert self._admission is not None
+        self.working, self._asked = False, True
+        self._prompted_at = self._desk.clock.now()
+        self._line.send(Prompt(style, text))
+        self._line.expect_answer(self._admission.service.answer_timeout or self._desk.config().login.answer_timeout)
+
+    async def _verify(self, attempt: Attempt) -> None:
+        due = self._due()
+        self._take(attempt)
+        self._learn(verified := await self._desk.verifier.verify(attempt))
+        await self._hold_back(verified, due)
+        self._go_on(verified.verdict)
+
+    async def _verify_next(self, attempt: Attempt) -> None:
+        assert self._subject is not None
+        due = self._due()
+        self._take(attempt)
+        self._learn(verified := await self._desk.verifier.verify_next(attempt, self._subject))
+        await self._hold_back(verified, due)
+        self._go_on(verified.verdict)
+
+    async def _mail_code(self, attempt: Attempt) -> None:
+        loop, due = asyncio.get_running_loop(), self._due()
+        order = await self._desk.verifier.order_mail(attempt)
+        await asyncio.sleep(due - loop.time())  # as a denial: nobody learns whether a mail goes
+        self._go_on(None)
+        if order is not None:
+            await loop.run_in_executor(None, self._desk.post, order, attempt.name)
 
     async def _create_pin(self, chosen: Secret) -> None:
-        assert self._attempt is not None and self._subject is not None
+        assert self._attempt is not None and self._subject is not None and self._admission is not None
         with chosen:
-            seconds = await self._desk.verifier.create_pin(self._attempt, self._subject, chosen, os.urandom(16))
-        self._go_on(seconds)
+            seconds = await self._desk.verifier.create_pin(self._attempt, self._subject, chosen)
+        if seconds is None:
+            return self._go_on(pin.Flaw.USED)
+        deadline, spent = self._admission.service.deadline, self._desk.clock.monotonic() - self._begun
+        self._go_on(talk.Created(seconds, not deadline or spent + seconds + DEADLINE_MARGIN <= deadline))
 
     async def _give_up(self) -> None:
         assert self._attempt is not None and self._subject is not None
-        self._go_on(await self._desk.verifier.give_up(self._attempt, self._subject))
+        due = self._due()
+        verdict = await self._desk.verifier.give_up(self._attempt, self._subject)
+        await self._hold_back(Verified(verdict, self._subject), due)
+        self._go_on(verdict)
 
-    def _attempt_of(self, step: talk.Verify) -> Attempt:
-        start, trusted = self._start, self._peer_uid == 0
-        uid = start.uid if trusted else self._peer_uid
-        origin = origin_of(self.name, rhost=start.rhost, ruser=start.ruser, uid=uid, trusted=trusted)
-        address = start.rhost if trusted else ""
-        policy = self._desk.config().pin.policy
+    def _due(self) -> float:
+        """When a denial of what has just come leaves, by the loop's clock."""
+        return asyncio.get_running_loop().time() + self._desk.config().login.deny_after
+
+    async def _hold_back(self, verified: Verified, due: float) -> None:
+        if verified.verdict.outcome is talk.Outcome.DENIED:
+            self._desk.counts.denied += 1
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+
+    def _take(self, attempt: Attempt) -> None:
+        self._wipe()
+        self._attempt = attempt
+
+    def _learn(self, verified: Verified) -> None:
+        self._subject = verified.subject
+        if verified.password is not None:
+            self._password = verified.password
+
+    def _attempt_of(self, first: Secret | None, second: Secret, *, forward: bool = False) -> Attempt:
+        assert self._admission is not None
+        found, clock = self._admission, self._desk.clock
         return Attempt(
-            self.name, origin, start.service, address, f"uid:{uid}", policy, step.first, step.second, self._desk.clock.now()
+            name=found.name,
+            known_name=found.known_name,
+            origin=found.origin,
+            favoured=found.favoured,
+            service=self._start.service,
+            address=found.address,
+            actor=f"uid:{found.uid}",
+            policy=self._desk.config().pin.policy,
+            first=first,
+            second=second,
+            at=clock.now(),
+            prompted_at=self._prompted_at,
+            forward=forward,
+            observe=found.service.mode == "observe",
+            grant=found.grant,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -206,11 +290,22 @@ class Session:
         self._asked = False
         if code in (PAM_AUTHINFO_UNAVAIL, PAM_SYSTEM_ERR):
             self._desk.counts.unavailable += 1
+        elif self._observes:
+            code = PAM_IGNORE
         if self._talk is not None:
             self._talk.close()
         self._wipe()
-        self._line.send(Done(code))
+        authtok = self._password if code == PAM_SUCCESS and self._password else None
+        self._line.send(Done(code, authtok))
+        if self._password is not None:
+            self._password.wipe()
         self._line.close()
+
+    @property
+    def _observes(self) -> bool:
+        """Whether nothing is enforced here: then no outcome of a login counts with PAM."""
+        found = self._admission
+        return found is not None and found.service.mode == "observe" and self._start.operation is Operation.AUTHENTICATE
 
 
 _under_way: set["asyncio.Task[None]"] = set()  # the loop keeps weak references only

@@ -7,7 +7,7 @@ Pure code: times are seconds since 1970 UTC, and passed in.
 
 from attrs import evolve, frozen
 
-from ..config import Lock
+from ..config import YEARLY_FAILURES, Code, Lock
 from ..store.accounts import Account, Standing
 
 CONSOLE, REMOTE, LOCAL = "console", "remote", "local"
@@ -38,6 +38,16 @@ def standing_of(account: Account, origin: Origin, now: float) -> Standing:
     if origin.kind == REMOTE and own.granted_at <= now - KNOWN_FOR:
         return found.get((REMOTE, ""), Standing(REMOTE, ""))
     return own
+
+
+def is_favoured(origin: Origin, granted_at: int, now: float) -> bool:
+    """Whether an attempt goes before others: from the console, or an address that opened the door at granted_at, lately."""
+    return origin.kind == CONSOLE or (origin.kind == REMOTE and granted_at > now - KNOWN_FOR)
+
+
+def needs_next_code(account: Account, standing: Standing, code: Code) -> bool:
+    """Whether a right passcode leads to the next code first: this origin failed lately, or somebody did all year."""
+    return standing.failures >= code.next_code_after or account.year_failures > YEARLY_FAILURES
 
 
 def is_waiting(standing: Standing, now: float) -> bool:

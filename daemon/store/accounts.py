@@ -5,9 +5,11 @@ from attrs import frozen
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
-from .schema import NOBODY, State, holder, origin, token
+from .schema import NOBODY, State, failure, holder, origin, token
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
+YEAR_DAYS = 365  # failures of that many days are counted together
+DAY = 86400  # seconds
 
 
 @frozen
@@ -44,13 +46,19 @@ class Standing:
 
 @frozen
 class Account:
-    """A holder with three tokens, or nobody with three decoys. owner is the name that the sealed PIN belongs to."""
+    """A holder with three tokens, or nobody with three decoys. owner is the name that the sealed PIN belongs to.
+
+    year_failures: counted failures of the last 365 days, over all origins.
+    """
 
     holder_id: int
     owner: str
     pin: bytes
+    pin_length: bytes
     has_pin: bool
+    pin_set_at: int
     new_pin_until: int
+    year_failures: int
     slots: tuple[Slot, ...]
     standings: tuple[Standing, ...]
 
@@ -64,7 +72,13 @@ _TOKENS = (
         holder.c.id.label("holder_id"),
         holder.c.name,
         holder.c.pin,
+        holder.c.pin_length,
+        holder.c.pin_set_at,
         holder.c.new_pin_until,
+        sa.select(sa.func.coalesce(sa.func.sum(failure.c.count), 0))
+        .where(failure.c.holder_id == holder.c.id, failure.c.day > sa.bindparam("since"))
+        .scalar_subquery()
+        .label("year_failures"),
         token.c.id,
         token.c.serial,
         token.c.kind,
@@ -82,29 +96,54 @@ _TOKENS = (
     .select_from(holder.outerjoin(token, token.c.holder_id == holder.c.id))
     .where(holder.c.name.in_([sa.bindparam("asked"), ""]))
 )
-_STANDINGS = sa.select(origin).where(origin.c.holder_id == sa.bindparam("holder"))
+_STANDINGS = sa.select(origin).where(
+    origin.c.holder_id == sa.bindparam("holder"),
+    origin.c.kind == sa.bindparam("kind"),
+    origin.c.key.in_([sa.bindparam("key"), ""]),
+)
 
 
-def read_account(connection: sa.engine.Connection, name: str) -> Account:
-    """The account of a name, filled up with decoys; nobody's for a name that is no holder's."""
-    # A name that no system would give is looked up as one that no holder has: the empty one, nobody's.
-    asked = name if name.isprintable() and len(name.encode("utf-8", "replace")) <= 255 else ""
-    rows = connection.execute(_TOKENS, {"asked": asked}).all()
+def read_account(connection: sa.engine.Connection, name: str, at: float, kind: str, key: str) -> Account:
+    """The account of a name, filled up with decoys; nobody's for a name that is no holder's.
+
+    Of its origins, those that an attempt from `kind` and `key` at the time `at` may stand with.
+    """
+    rows = connection.execute(_TOKENS, {"asked": _askable(name), "since": int(at) // DAY - YEAR_DAYS}).all()
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
     tokens = sorted((row for row in mine if row.id is not None), key=lambda row: row.state != State.ACTIVE)
     head = mine[0] if mine else decoys[0]
     pinned = head if head.pin is not None else decoys[0]
-    standings = connection.execute(_STANDINGS, {"holder": head.holder_id}).all()
+    standings = connection.execute(_STANDINGS, {"holder": head.holder_id, "kind": kind, "key": key}).all()
     return Account(
         head.holder_id,
         pinned.name,
         pinned.pin,
+        pinned.pin_length or b"",
         head.pin is not None,
+        head.pin_set_at or 0,
         head.new_pin_until or 0,
+        head.year_failures,
         tuple(_slot(row) for row in [*tokens, *decoys][:SLOTS]),
         tuple(Standing(s.kind, s.key, s.failures, s.wait_until, s.closed, s.granted_at) for s in standings),
     )
+
+
+def _askable(name: str) -> str:
+    """A name that no system would give is looked up as one that no holder has: the empty one, nobody's."""
+    return name if name.isprintable() and len(name.encode("utf-8", "replace")) <= 255 else ""
+
+
+_KNOWN = (
+    sa.select(origin.c.granted_at)
+    .select_from(origin.join(holder, holder.c.id == origin.c.holder_id))
+    .where(holder.c.name == sa.bindparam("asked"), origin.c.kind == sa.bindparam("kind"), origin.c.key == sa.bindparam("key"))
+)
+
+
+def last_granted(connection: sa.engine.Connection, name: str, kind: str, key: str) -> int:
+    """When an origin last opened the door for a holder, in seconds since 1970; 0: never."""
+    return int(connection.execute(_KNOWN, {"asked": _askable(name), "kind": kind, "key": key}).scalar() or 0)
 
 
 def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
@@ -123,11 +162,17 @@ def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
     )
 
 
+_OWNED = (
+    sa.select(token.c.state)
+    .select_from(token.join(holder, token.c.holder_id == holder.c.id))
+    .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY)
+)
+
+
 def active_tokens(connection: sa.engine.Connection, name: str) -> tuple[int, int]:
     """How many tokens a name has: (active, all)."""
-    account = read_account(connection, name)
-    mine = [slot for slot in account.slots if slot.real]
-    return sum(slot.state is State.ACTIVE for slot in mine), len(mine)
+    states = connection.execute(_OWNED, {"asked": _askable(name)}).scalars().all()
+    return states.count(State.ACTIVE), len(states)
 
 
 _SPEND = (
@@ -216,9 +261,63 @@ def write_standing(connection: sa.engine.Connection, holder_id: int, standing: S
         )
 
 
-def set_pin(connection: sa.engine.Connection, holder_id: int, sealed: bytes, at: int, *, only_first: bool) -> bool:
-    """Give a holder the PIN that they chose; with only_first, False if they have one already."""
-    change = sa.update(holder).where(holder.c.id == holder_id).values(pin=sealed, pin_set_at=at, new_pin_until=None)
-    if only_first:
-        change = change.where(holder.c.pin.is_(None))
-    return bool(connection.execute(change).rowcount)
+_STALE = sa.delete(origin).where(
+    origin.c.holder_id == sa.bindparam("whose"),
+    origin.c.kind == "remote",
+    origin.c.key != "",
+    origin.c.granted_at <= sa.bindparam("before"),
+)
+
+
+def forget_addresses(connection: sa.engine.Connection, holder_id: int, before: int) -> None:
+    """Forget the addresses that did not open the door after `before`: they stand with all others again."""
+    connection.execute(_STALE, {"whose": holder_id, "before": before})
+
+
+_FAILED = (
+    sa.update(failure)
+    .where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day == sa.bindparam("today"))
+    .values(count=failure.c.count + sa.bindparam("more", type_=sa.Integer))
+)
+_FORGET = sa.delete(failure).where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day <= sa.bindparam("before"))
+
+
+def count_failures(connection: sa.engine.Connection, holder_id: int, at: float, more: int) -> None:
+    """Add to the failures of today; a new day forgets those of a year ago: 365 rows a holder at most."""
+    today = int(at) // DAY
+    if not connection.execute(_FAILED, {"whose": holder_id, "today": today, "more": more}).rowcount:
+        connection.execute(_FORGET, {"whose": holder_id, "before": today - YEAR_DAYS})
+        connection.execute(sa.insert(failure), {"holder_id": holder_id, "day": today, "count": more})
+
+
+_PIN = (
+    sa.update(holder)
+    .where(holder.c.id == sa.bindparam("whose"), holder.c.pin.is_not_distinct_from(sa.bindparam("before")))
+    .values(
+        pin=sa.bindparam("sealed"),
+        pin_length=sa.bindparam("length"),
+        pin_history=sa.bindparam("history"),
+        pin_set_at=sa.bindparam("at"),
+        new_pin_until=None,
+    )
+)
+
+
+def set_pin(
+    connection: sa.engine.Connection,
+    holder_id: int,
+    before: bytes | None,
+    sealed: bytes,
+    length: bytes,
+    history: bytes | None,
+    at: int,
+) -> bool:
+    """Give a holder the PIN that they chose; False if it is not `before` any more that they had."""
+    values = {"sealed": sealed, "length": length, "history": history, "at": at}
+    return bool(connection.execute(_PIN, {"whose": holder_id, "before": before, **values}).rowcount)
+
+
+def read_history(connection: sa.engine.Connection, holder_id: int) -> bytes | None:
+    """The sealed hashes of earlier PINs."""
+    sealed = connection.execute(sa.select(holder.c.pin_history).where(holder.c.id == holder_id)).scalar()
+    return None if sealed is None else bytes(sealed)

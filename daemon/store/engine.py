@@ -4,9 +4,10 @@
 """
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -15,7 +16,9 @@ from sqlalchemy.pool import NullPool
 
 from pam_arena.errors import StoreError
 
-SCHEMA_VERSION = "0001"
+T = TypeVar("T")
+
+SCHEMA_VERSION = "0002"
 _BUSY_TIMEOUT_MS = 5000  # how long a write waits for the other daemon's
 _WANTED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
 
@@ -94,6 +97,25 @@ def schema_version(run: Callable[[str], Any]) -> str | None:
 def read_only(engine: sa.engine.Engine) -> sa.engine.Connection:
     """A connection for reading, that never holds a transaction open."""
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+class Reader:
+    """Reads with a connection for each thread that comes: opening one takes longer than reading."""
+
+    def __init__(self, engine: sa.engine.Engine) -> None:
+        self._engine = engine
+        self._mine = threading.local()
+
+    def read(self, work: Callable[[sa.engine.Connection], T]) -> T:
+        """Do some reading. Raises StoreError if the store cannot be read."""
+        try:
+            if not hasattr(self._mine, "connection"):
+                self._mine.connection = read_only(self._engine)
+            return work(self._mine.connection)
+        except SQLAlchemyError as error:
+            # One that saw an I/O error may hold a broken page: the next to come opens its own.
+            self._mine.__dict__.pop("connection", None)
+            raise StoreError(f"the store cannot be read: {explain(error)}") from None
 
 
 def explain(error: SQLAlchemyError) -> str:

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, origin, token
+from .schema import NOBODY, State, audit, holder, origin, stranger, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -105,6 +105,11 @@ def update_holder(connection: sa.engine.Connection, holder_id: int, **values: An
     connection.execute(sa.update(holder).where(holder.c.id == holder_id).values(**values))
 
 
+def read_address(connection: sa.engine.Connection, holder_id: int) -> Row:
+    """Where a holder gets mail, as far as the desk noted it: mail, language."""
+    return connection.execute(sa.select(holder.c.mail, holder.c.language).where(holder.c.id == holder_id)).one()
+
+
 def clear_waits(connection: sa.engine.Connection, holder_id: int) -> int:
     """Let every origin of a holder try again; returns how many were waiting or counting."""
     touched = connection.execute(
@@ -116,5 +121,6 @@ def clear_waits(connection: sa.engine.Connection, holder_id: int) -> int:
 
 
 def find_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
-    """The audit row of a failure reference."""
-    return connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
+    """What was noted under a failure reference, of a holder or a stranger."""
+    found = connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
+    return found or connection.execute(sa.select(stranger).where(stranger.c.ref == ref)).first()

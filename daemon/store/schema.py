@@ -28,6 +28,10 @@ holder = sa.Table(
     sa.Column("pin", sa.LargeBinary),  # argon2id hash, sealed; none: no PIN yet
     sa.Column("pin_set_at", sa.Integer),
     sa.Column("new_pin_until", sa.Integer),  # without a PIN: new-PIN mode lapses then
+    sa.Column("pin_length", sa.LargeBinary),  # sealed: where a password ends and a PIN begins in one field
+    sa.Column("pin_history", sa.LargeBinary),  # sealed: hashes of earlier PINs under one salt
+    sa.Column("mail", sa.Text),  # none: name @ the configured domain
+    sa.Column("language", sa.Text),  # of mails; none: the configuration's
     sa.Column("created_at", sa.Integer, nullable=False),
 )
 
@@ -73,6 +77,67 @@ origin = sa.Table(
     sa.Column("wait_until", sa.Integer, nullable=False),
     sa.Column("closed", sa.Boolean, nullable=False),
     sa.Column("granted_at", sa.Integer, nullable=False),  # 0: never
+)
+
+failure = sa.Table(
+    "failure",
+    metadata,
+    sa.Column("holder_id", sa.ForeignKey("holder.id"), primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True),  # days since 1970 UTC
+    sa.Column("count", sa.Integer, nullable=False),  # counted failures of all origins, kept through successes
+)
+
+
+class CodeKind(enum.StrEnum):
+    """Where a recovery code came from."""
+
+    EMERGENCY = "emergency"  # printed, kept in a drawer
+    TEMPORARY = "temporary"  # from the desk, for some days
+    MAIL = "mail"  # on demand, for some minutes
+
+
+recovery = sa.Table(
+    "recovery",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("holder_id", sa.ForeignKey("holder.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # keyed: a stolen database cannot be searched for codes
+    sa.Column("created_at", sa.Integer, nullable=False),
+    sa.Column("valid_until", sa.Integer),  # none: until used
+    sa.Column("used_at", sa.Integer),
+    sa.UniqueConstraint("holder_id", "digest"),
+)
+
+session_grant = sa.Table(
+    "session_grant",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("holder_id", sa.ForeignKey("holder.id"), nullable=False),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("key_hash", sa.LargeBinary, nullable=False),  # SHA-256 of the SSH key
+    sa.Column("granted_at", sa.Integer, nullable=False),
+    sa.Column("valid_until", sa.Integer, nullable=False),
+    sa.UniqueConstraint("holder_id", "service", "address", "key_hash"),
+)
+
+# Denials to names that are no holder's: a ring, so that made-up names fill neither the audit nor the disk.
+stranger = sa.Table(
+    "stranger",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),  # one that NSS does not know: a keyed hash
+    sa.Column("serial", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, unique=True),
 )
 
 audit = sa.Table(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hosts import PASSWORD, Host, talk
 
-UNITS = ("arenad.socket", "arenad.service", "arena-desk.socket")
+UNITS = ("arenad.socket", "arenad.service", "arena-desk.socket", "arena-mail.path")
 MODULE_LINE = "auth requisite pam_arena.so"
 
 
@@ -35,6 +35,8 @@ def test_files_have_their_owners_and_modes(spare: Host) -> None:
         "/run/arena/desk.sock": "660 root:arena-desk",
         "/var/lib/arena": "700 _arena:_arena",
         "/var/lib/arena/arena.db": "600 _arena:_arena",
+        "/var/spool/arena/out": "2770 _arena:_arena-mail",
+        "/var/spool/arena/failed": "750 _arena-mail:_arena",
         "/etc/credstore.encrypted": "700 root:root",
         "/etc/credstore.encrypted/arena.key": "600 root:root",
         "/etc/arena/arena.toml": "644 root:root",
@@ -56,8 +58,8 @@ def test_a_daemon_is_exposed_at_most_0_5(spare: Host, unit: str) -> None:
 
 
 def test_the_units_are_well_formed(spare: Host) -> None:
-    units = ("arenad.socket", "arenad.service", "arenad-key.service", "arena-desk.socket", "arena-desk.service")
-    done = spare.run("systemd-analyze", "verify", "--man=no", *units)
+    services = ("arenad.service", "arenad-key.service", "arena-desk.service", "arena-mail.service")
+    done = spare.run("systemd-analyze", "verify", "--man=no", *UNITS, *services)
     assert not re.search(r"arena", done.stderr), done.stderr
 
 
@@ -98,7 +100,7 @@ def test_an_upgrade_keeps_the_sockets_open_and_the_store(spare: Host, debs: list
     spare.shell("dpkg -i /root/debs/*.deb")
     assert spare.run("stat", "-c", "%i", "/run/arena/auth.sock").stdout == before
     assert spare.run("systemctl", "show", "-p", "ActiveEnterTimestampMonotonic", "arenad.service").stdout != started
-    assert spare.run("systemctl", "is-active", *UNITS).stdout == "active\n" * 3
+    assert spare.run("systemctl", "is-active", *UNITS).stdout == "active\n" * len(UNITS)
     assert "KEPT-1" in spare.arenactl("token", "list", "-o", "csv").stdout
 
 
@@ -133,14 +135,21 @@ def test_removing_takes_the_profile_out_and_leaves_logins_as_they_were(spare: Ho
 
 def test_installing_again_finds_the_store_and_the_key(spare: Host, debs: list[Path]) -> None:
     spare.install(*debs)
-    assert spare.run("systemctl", "is-active", *UNITS).stdout == "active\n" * 3
+    assert spare.run("systemctl", "is-active", *UNITS).stdout == "active\n" * len(UNITS)
     assert "KEPT-1" in spare.arenactl("token", "list", "-o", "csv").stdout
 
 
 def test_purging_removes_store_key_and_configuration(spare: Host) -> None:
     spare.shell("echo 'help = \"4242\"' >/etc/arena/arena.toml.d/school.toml")
     spare.run("apt-get", "-qqy", "purge", "libpam-arena", "arenad", "python3-pam-arena")
-    for path in ("/var/lib/arena", "/run/arena", "/etc/arena", "/etc/credstore.encrypted/arena.key", "/usr/share/arenad"):
+    for path in (
+        "/var/lib/arena",
+        "/var/spool/arena",
+        "/run/arena",
+        "/etc/arena",
+        "/etc/credstore.encrypted/arena.key",
+        "/usr/share/arenad",
+    ):
         assert not (spare.root / path[1:]).exists(), path
     assert state_of(spare, "libpam-arena") in ("", "not-installed")
     left = spare.run("find", "/usr/lib/python3/dist-packages", "/etc/systemd", "-name", "*arena*").stdout

@@ -161,7 +161,7 @@ def foreign(path: Path) -> None:
     ("damage", "told"),
     [
         (corrupt, "file is not a database"),
-        (newer, "newer than this release's 0001: upgrade arenad"),
+        (newer, "newer than this release's 0002: upgrade arenad"),
         (foreign, "belongs to another program"),
         (Path.unlink, "run `arenactl migrate`"),
     ],

@@ -1,0 +1,104 @@
+"""The spool: mails as files of one folder, left there by arenad and the desk, sent by arena-mail.
+
+Those who write have no network, and the one who sends has no store: this folder is all that they share. A file is one
+mail in the form of RFC 5322, whole and synced before it gets the name that arena-mail looks for. When the file was
+written is the mail's date, and what its age is counted from.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+import unicodedata
+from datetime import UTC, datetime
+from email import policy
+from email.message import EmailMessage
+from pathlib import Path
+
+from attrs import field, frozen
+
+from pam_arena.errors import Refusal, StoreError
+
+SPOOL = Path("/var/spool/arena/out")
+SUFFIX = ".mail"  # arena-mail.path waits for it
+EXPIRES = "X-Arena-Expires"  # seconds, from when the file was written, after which the mail is worthless
+_MODE = 0o640  # the folder's group is arena-mail's
+_LONGEST_ADDRESS = 254  # RFC 5321 section 4.5.3.1.3
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+@frozen
+class Mail:
+    """One mail to one holder. The body may hold a one-time code; lasts: seconds until it is dropped, None: days."""
+
+    to: str
+    subject: str
+    body: str = field(repr=False)
+    message_id: str
+    lasts: int | None = None
+
+
+def is_address(text: str) -> bool:
+    """Whether this is one bare ASCII mail address (RFC 5321's Mailbox, without quotes and comments)."""
+    return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
+
+
+def make_message_id(domain: str) -> str:
+    """A new Message-ID in a domain, or in the domain of an address. A mail keeps it whenever it is sent."""
+    return f"<{secrets.token_hex(16)}@{domain.rpartition('@')[2]}>"
+
+
+def put(folder: Path, sender: str, mail: Mail) -> None:
+    """Leave a mail in the spool, durably.
+
+    Raises Refusal for an address, a subject or a text that no mail can have, and StoreError naming the folder if the
+    mail cannot be left there.
+    """
+    name = hashlib.sha256(mail.message_id.encode("utf-8", "replace")).hexdigest()[:32] + SUFFIX
+    message = _compose(sender, mail)
+    try:
+        handle, unfinished = tempfile.mkstemp(prefix=".", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, _MODE)
+                message["Date"] = datetime.fromtimestamp(os.fstat(handle).st_mtime, UTC)
+                file.write(message.as_bytes())
+                file.flush()
+                os.fsync(handle)
+            os.rename(unfinished, folder / name)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
+        _sync(folder)
+    except OSError as error:
+        raise StoreError(f"{folder}: a mail cannot be left there: {error.strerror}") from None
+
+
+def _compose(sender: str, mail: Mail) -> EmailMessage:
+    for address in (sender, mail.to):
+        if not is_address(address):
+            raise Refusal(f"{address!r} is no mail address")
+    for line in (mail.subject, mail.message_id):
+        # C: control characters, Zl and Zp: line ends. Either would begin another header.
+        if any(unicodedata.category(one) in ("Zl", "Zp") or unicodedata.category(one)[0] == "C" for one in line):
+            raise Refusal(f"{line!r} cannot stand in a mail's header")
+    message = EmailMessage(policy.SMTP)
+    try:
+        message["From"], message["To"], message["Subject"] = sender, mail.to, mail.subject
+        message["Message-ID"] = mail.message_id
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is reported to it
+        if mail.lasts is not None:
+            message[EXPIRES] = str(mail.lasts)
+        message.set_content(mail.body, cte="quoted-printable")  # 7 bits, whatever the server can do
+    except ValueError:
+        raise Refusal(f"the mail to {mail.to} holds what no mail can hold") from None
+    return message
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
