@@ -16,7 +16,7 @@ from pam_arena import pin
 from pam_arena.errors import ConfigError, StoreError
 
 from ..clock import SystemClock
-from ..config import Config, load
+from ..config import Config, check_groups, load
 from ..sockets import activated_socket
 from ..spool import SPOOL, put
 from ..store.engine import Reader, open_store
@@ -49,6 +49,15 @@ def run(config_path: Path) -> int:
     finally:
         writer.close()
     return 0
+
+
+def _warn(config: Config) -> None:
+    """Say in the journal, where nobody can be stopped any more, what of the configuration may be a mistake."""
+    for unknown in check_groups(config):
+        log.warning("configuration: %s", unknown)
+    observing = [f"[service.{name}]" for name, service in config.services.items() if service.mode == "observe"]
+    if observing:
+        log.warning("nothing is enforced where mode is observe: %s", ", ".join(observing))
 
 
 class _Service:
@@ -97,6 +106,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
     await service.touch_store()
     listener.start()
+    _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
@@ -114,6 +124,7 @@ def _reload(service: _Service, verifier: Verifier) -> None:
     try:
         service.config = verifier.config = load(service.path)
         log.info("configuration reloaded")
+        _warn(service.config)
     except ConfigError as error:
         log.error("configuration not reloaded, the previous one stays in force: %s", error)
     service.notifier.notify("READY=1")
