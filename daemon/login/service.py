@@ -50,6 +50,15 @@ def run(config_path: Path, spool: Path) -> int:
     return 0
 
 
+def _warn(config: Config) -> None:
+    """Say in the journal, where nobody can be stopped any more, what of the configuration may be a mistake."""
+    for unknown in check_groups(config):
+        log.warning("configuration: %s", unknown)
+    observing = [f"[service.{name}]" for name, service in config.services.items() if service.mode == "observe"]
+    if observing:
+        log.warning("nothing is enforced where mode is observe: %s", ", ".join(observing))
+
+
 class _Service:
     """What STATUS, WATCHDOG, reloads and mails need."""
 
@@ -96,6 +105,7 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
     await service.touch_store()
     listener.start()
+    _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     _warn(config)
