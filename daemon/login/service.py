@@ -108,7 +108,6 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
     _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
-    _warn(config)
     chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
@@ -128,16 +127,6 @@ def _reload(service: _Service, verifier: Verifier) -> None:
     except ConfigError as error:
         log.error("configuration not reloaded, the previous one stays in force: %s", error)
     service.notifier.notify("READY=1")
-
-
-def _warn(config: Config) -> None:
-    """Say in the journal what an administrator should not forget: where nothing is enforced, and groups that are missing."""
-    observed = [name for name, service in config.services.items() if service.mode == "observe"]
-    if observed:
-        names = ", ".join("all others" if name == "default" else name for name in observed)
-        log.warning("mode is observe: nothing is enforced at %s; see arenactl report observe", names)
-    for problem in check_groups(config):
-        log.warning("%s", problem)
 
 
 async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> None:

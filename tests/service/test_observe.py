@@ -62,7 +62,7 @@ def test_a_code_seen_in_observe_mode_is_used(observing: Service) -> None:
 
 
 def test_the_journal_says_at_every_start_that_nothing_is_enforced(observing: Service) -> None:
-    line = "mode is observe: nothing is enforced at sshd"
+    line = "nothing is enforced where mode is observe: [service.sshd]"
     assert observing.journal.read_text().count(line) == 1
     observing.stop()
     observing.start()
