@@ -115,7 +115,7 @@ def ssh_key_hash(auth_info: str) -> bytes | None:
     """SHA-256 of the SSH key in sshd's SSH_AUTH_INFO_0, as ssh-keygen -l prints it; None if no key is there."""
     for line in auth_info.splitlines():
         method, _, rest = line.partition(" ")
-        words = rest.split(" ")
+        words = rest.split()
         if method == "publickey" and len(words) >= 2:
             try:
                 return hashlib.sha256(base64.b64decode(words[1], validate=True)).digest()

@@ -106,6 +106,8 @@ def _is_member(name: str, groups: tuple[str, ...]) -> bool | None:
             gids.add(grp.getgrnam(group).gr_gid)
         except (KeyError, OSError):
             missing = True
+    if not gids:
+        return None
     try:
         member = not gids.isdisjoint(os.getgrouplist(name, pwd.getpwnam(name).pw_gid))
     except (KeyError, ValueError, OSError):

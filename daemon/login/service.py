@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib
 import logging
 import os
 import resource
@@ -13,17 +14,15 @@ import sdnotify
 import sqlalchemy as sa
 
 from pam_arena import pin
-from pam_arena.errors import ConfigError, StoreError
+from pam_arena.errors import ConfigError, Refusal, StoreError
 
 from ..clock import SystemClock
 from ..config import Config, check_groups, load
 from ..sockets import activated_socket
-from ..spool import SPOOL, put
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
-from .codemail import code_mail
 from .decoys import prepare
 from .listener import Listener
 from .session import Counts, Desk
@@ -36,7 +35,7 @@ IDLE_SECONDS = 1.0  # without a login; then memory is given back
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, spool: Path) -> int:
     """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_SEQPACKET, "arenad", "arenad.socket arenad.service")
@@ -45,17 +44,26 @@ def run(config_path: Path) -> int:
     writer = Writer(engine)
     try:
         prepare(writer, vault, SystemClock(), pin.Hasher())
-        asyncio.run(_serve(config_path, config, listening, engine, writer, vault))
+        asyncio.run(_serve(_Service(config_path, config, writer, spool), listening, engine, vault))
     finally:
         writer.close()
     return 0
 
 
+def _warn(config: Config) -> None:
+    """Say in the journal, where nobody can be stopped any more, what of the configuration may be a mistake."""
+    for unknown in check_groups(config):
+        log.warning("configuration: %s", unknown)
+    observing = [f"[service.{name}]" for name, service in config.services.items() if service.mode == "observe"]
+    if observing:
+        log.warning("nothing is enforced where mode is observe: %s", ", ".join(observing))
+
+
 class _Service:
     """What STATUS, WATCHDOG, reloads and mails need."""
 
-    def __init__(self, path: Path, config: Config, writer: Writer) -> None:
-        self.path, self.config, self.writer = path, config, writer
+    def __init__(self, path: Path, config: Config, writer: Writer, spool: Path) -> None:
+        self.path, self.config, self.writer, self.spool = path, config, writer, spool
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
         self.stopping = asyncio.Event()
@@ -70,9 +78,11 @@ class _Service:
 
     def post(self, order: MailOrder, name: str) -> None:
         """Put the mail of a code into the spool."""
+        # Imported when the first code is mailed: Python's email package is 3 MiB that most hosts never use.
+        codemail = importlib.import_module(".codemail", __package__)
         try:
-            put(SPOOL, self.config.mail.sender, code_mail(order, self.config))
-        except StoreError as error:
+            codemail.post(order, self.config, self.spool)
+        except (StoreError, Refusal) as error:
             log.error("no code was mailed to %s: %s", name, error)
 
     async def touch_store(self) -> None:
@@ -82,10 +92,8 @@ class _Service:
         )
 
 
-async def _serve(
-    path: Path, config: Config, listening: socket.socket, engine: sa.engine.Engine, writer: Writer, vault: Vault
-) -> None:
-    service = _Service(path, config, writer)
+async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault) -> None:
+    config, writer = service.config, service.writer
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
@@ -97,9 +105,9 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
     await service.touch_store()
     listener.start()
+    _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
-    _warn(config)
     chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
@@ -119,16 +127,6 @@ def _reload(service: _Service, verifier: Verifier) -> None:
     except ConfigError as error:
         log.error("configuration not reloaded, the previous one stays in force: %s", error)
     service.notifier.notify("READY=1")
-
-
-def _warn(config: Config) -> None:
-    """Say in the journal what an administrator should not forget: where nothing is enforced, and groups that are missing."""
-    observed = [name for name, service in config.services.items() if service.mode == "observe"]
-    if observed:
-        names = ", ".join("all others" if name == "default" else name for name in observed)
-        log.warning("mode is observe: nothing is enforced at %s; see arenactl report observe", names)
-    for problem in check_groups(config):
-        log.warning("%s", problem)
 
 
 async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> None:

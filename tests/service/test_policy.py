@@ -1,8 +1,14 @@
 """Who is asked, and how: groups and peers, by NSS as it is on this machine; the manner, by configuration and PAM line."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from arena import Service as Arenad
 from arenad.config import Config, Peer, Pin, Service
 from arenad.login.policy import Decision, Treatment, decide, manner_of, peer_uids
 
@@ -128,3 +134,52 @@ def test_what_else_a_service_says_reaches_the_conversation() -> None:
     manner = manner_of(config, Service(mode="observe", mail_codes=True), Option.FORWARD_PASS)
     assert manner.policy == Policy(8, 12, digits_only=False)
     assert (manner.choice, manner.mail_codes, manner.forward, manner.observe) == (PinChoice.EITHER, True, True, True)
+
+
+def test_the_journal_tells_what_may_be_a_mistake_at_start_and_reload(tmp_path: Path) -> None:
+    arenad = Arenad(tmp_path, '[service.sshd]\nmode = "observe"\ninclude_groups = ["no-such-group"]\n')
+    try:
+        arenad.start()
+        told = arenad.journal.read_text()
+        assert "<4>nothing is enforced where mode is observe: [service.sshd]\n" in told
+        assert "<4>configuration: service.sshd.include_groups: there is no group no-such-group\n" in told
+        arenad.config.write_text(f'[store]\nurl = "{arenad.url}"\n[service.su]\nexempt_groups = ["staf"]\n')
+        assert arenad.process is not None
+        arenad.process.send_signal(signal.SIGHUP)
+        arenad.wait_for_state("RELOADING=1")
+        arenad.wait_for_state("READY=1")
+        told = arenad.journal.read_text()[len(told) :]
+        assert "<4>configuration: service.su.exempt_groups: there is no group staf\n" in told
+        assert "observe" not in told
+    finally:
+        arenad.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '[service.sshd]\ninclude_groups = ["no-such-group"]\n',
+            "service.sshd.include_groups: there is no group no-such-group",
+        ),
+        ('[[peer]]\nuser = "no-such-user"\nservices = ["httpd"]\n', "peer.user: there is no user no-such-user"),
+        ("[code]\nwindow = 7\n", "code.window: allowed: a whole number from 0 to 5"),
+    ],
+)
+def test_a_check_of_the_configuration_fails_and_says_why(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "arenad", "--config", str(path), "config", "check"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("arenad: ")
+    assert told in done.stderr
+
+
+def test_a_check_of_the_configuration_prints_both_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_text("")
+    command = [sys.executable, "-m", "arenad", "--config", str(path), "config", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"file": str(path), "verdict": "good", "stolen_key": 0.001, "known_pin": 0.001}
