@@ -25,6 +25,7 @@ from ..vault import Vault, read_master_key
 from .admission import Door
 from .decoys import prepare
 from .listener import Listener
+from .policy import forget_groups
 from .session import Counts, Desk
 from .settle import MailOrder
 from .verifier import Verifier
@@ -122,6 +123,7 @@ def _reload(service: _Service, verifier: Verifier) -> None:
     service.notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
     try:
         service.config = verifier.config = load(service.path)
+        forget_groups()
         log.info("configuration reloaded")
         _warn(service.config)
     except ConfigError as error:
