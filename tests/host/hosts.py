@@ -72,7 +72,7 @@ class Fob:
         return self.at(self._last)
 
     def ahead(self) -> str:
-        """The code that comes after the last one, early: within the window, it is accepted once."""
+        """The code that comes after the last one, at once: by time it is early, but within the window; by counter, due."""
         self._last += 1
         return self.at(self._last)
 
@@ -148,6 +148,7 @@ class Host:
         self.run("mkdir", "-p", DRIVER)
         self.copy(HERE / "terminal.py", HERE / "dialogue.py", HERE / "authenticate.py", to=DRIVER)
         (self.root / DRIVER[1:] / "arena-only").write_text("auth required pam_arena.so\n")
+        (self.root / DRIVER[1:] / "other").write_text("auth required pam_deny.so\n")
 
     def stop(self) -> None:
         """Power it off and remove it."""
@@ -218,13 +219,12 @@ class Host:
         """Run arenactl as root."""
         return self.run("arenactl", *arguments, input=input, check=check)
 
-    def give_fob(self, user: str, serial: str, period: int = 5) -> Fob:
-        """A new fob, added and assigned; the user is in new-PIN mode unless they have a PIN."""
+    def give_fob(self, user: str, serial: str, period: int = 5, kind: str = "totp") -> Fob:
+        """A new fob, added and assigned; the user is in new-PIN mode unless they have a PIN. hotp: use its `ahead`."""
         fob = Fob(serial, period=period)
         seed = base64.b32encode(fob.seed).decode() + "\n"
-        added = self.arenactl(
-            "token", "add", "--serial", serial, "--period", str(period), "--seed-file", "-", "-o", "json", input=seed
-        )
+        words = ["--serial", serial, "--period", str(period), "--type", kind, "--seed-file", "-"]
+        added = self.arenactl("token", "add", *words, "-o", "json", input=seed)
         assert json.loads(added.stdout)["serial"] == serial
         self.arenactl("token", "assign", serial, user)
         return fob
