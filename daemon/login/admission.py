@@ -22,7 +22,7 @@ from ..store.grants import find_grant, find_session_grant
 from ..store.recovery import has_usable_code
 from .attempt import GrantTerms
 from .logind import remote_session
-from .policy import Decision, Treatment, decide, is_system_name, uid_of
+from .policy import Treatment, decide, is_system_name, uid_of
 from .throttle import Origin, is_favoured, origin_of
 
 # PAM's return codes (security/_pam_types.h)
@@ -32,12 +32,15 @@ PAM_AUTHTOK_ERR, PAM_IGNORE = 20, 25
 
 @frozen
 class Admission:
-    """What was found before anything is asked. code: PAM's, where nothing needs to be asked; why: for the journal.
+    """What was found before anything is asked: of whom, and by what policy.
+
+    code: PAM's, where nothing needs to be asked; why: for the journal.
 
     by_grant: the code is a success that a session grant gives, and is to be noted. uid: the caller's.
     """
 
-    decision: Decision
+    name: str
+    service: Service
     origin: Origin
     favoured: bool
     known_name: bool
@@ -47,16 +50,6 @@ class Admission:
     why: str = ""
     by_grant: bool = False
     grant: GrantTerms | None = None
-
-    @property
-    def name(self) -> str:
-        """Whose key is asked for."""
-        return self.decision.name
-
-    @property
-    def service(self) -> Service:
-        """The service's policy."""
-        return self.decision.service
 
 
 class Door:
@@ -74,7 +67,7 @@ class Door:
         address = start.rhost if trusted else ""
         granted_at = self._reader.read(lambda c: last_granted(c, decision.name, origin.kind, origin.key)) if address else 0
         known = is_system_name(decision.name)
-        found = Admission(decision, origin, is_favoured(origin, granted_at, now), known, uid, address)
+        found = Admission(decision.name, decision.service, origin, is_favoured(origin, granted_at, now), known, uid, address)
         if decision.treatment is not Treatment.ASK:
             code = PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED
             return evolve(found, code=code, why=decision.why)
@@ -100,10 +93,10 @@ class Door:
 
     def _in_granted_session(self, found: Admission, start: Start, now: int, since: int) -> bool:
         """Whether this is sudo in an ssh session of the same user, from an address whose grant still holds."""
-        if found.address or not start.tty or start.ruser not in ("", found.name):
+        if found.address or not start.tty or start.ruser != found.name:
             return False
         session = remote_session(start.tty)
-        if session is None or session.uid != found.uid or uid_of(found.name) != found.uid:
+        if session is None or session.uid != uid_of(found.name):
             return False
         return self._reader.read(lambda c: find_session_grant(c, found.name, session.address, now, since))
 

@@ -88,6 +88,23 @@ def manner_of(config: Config, service: Service, options: Option) -> Manner:
     )
 
 
+class Manners:
+    """The manner of each service and PAM line, made once for a configuration: thousands may stand at a prompt."""
+
+    def __init__(self) -> None:
+        self._config: Config | None = None
+        self._made: dict[tuple[str, Option], Manner] = {}
+
+    def of(self, config: Config, service: str, options: Option) -> Manner:
+        """How a service asks."""
+        if config is not self._config:
+            self._config, self._made = config, {}
+        known = service if service in config.services else "default"
+        if (known, options) not in self._made:
+            self._made[known, options] = manner_of(config, config.service(known), options)
+        return self._made[known, options]
+
+
 def _name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

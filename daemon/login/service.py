@@ -25,7 +25,7 @@ from ..vault import Vault, read_master_key
 from .admission import Door
 from .decoys import prepare
 from .listener import Listener
-from .policy import forget_groups
+from .policy import Manners, forget_groups
 from .session import Counts, Desk
 from .settle import MailOrder
 from .verifier import Verifier
@@ -98,7 +98,7 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
-    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts)
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, Manners())
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
