@@ -309,9 +309,9 @@ class Session:
 
     @property
     def _observes(self) -> bool:
-        """Whether nothing is enforced here: then no outcome of a login counts with PAM."""
+        """Whether nothing is enforced here: then no outcome counts with PAM, but that of a change of PIN."""
         found = self._admission
-        return found is not None and found.service.mode == "observe" and self._operation is Operation.AUTHENTICATE
+        return found is not None and found.service.mode == "observe" and self._operation is not Operation.CHANGE_PIN
 
 
 _under_way: set["asyncio.Task[None]"] = set()  # the loop keeps weak references only

@@ -10,7 +10,8 @@ import secrets
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -71,9 +72,9 @@ class Fob:
         self._last = self.step
         return self.at(self._last)
 
-    def ahead(self) -> str:
-        """The code that comes after the last one, at once: by time it is early, but within the window; by counter, due."""
-        self._last += 1
+    def ahead(self, steps: int = 1) -> str:
+        """A code `steps` after the last one, at once: by time it is early, but within the window; by counter, due."""
+        self._last += steps
         return self.at(self._last)
 
     def used(self) -> str:
@@ -212,6 +213,31 @@ class Host:
 
     def _restart_sshd(self) -> None:
         self.shell("systemctl reset-failed ssh; systemctl restart ssh")  # the first: tests restart it more often than it likes
+
+    # Configuration
+
+    @contextmanager
+    def configured(self, text: str) -> Iterator[None]:
+        """arenad under further lines of arena.toml; AssertionError with the journal if it does not take them."""
+        drop_in = self.root / "etc/arena/arena.toml.d/configured.toml"
+        drop_in.write_text(text)
+        try:
+            self._reload()
+            yield
+        finally:
+            drop_in.unlink()
+            self._reload()
+
+    def _reload(self) -> None:
+        """systemctl reload, which only sends the signal; then wait until arenad says what came of it."""
+        begun = time.time()
+        self.run("systemctl", "reload", "arenad.service")
+        while True:
+            said = self.run("journalctl", "-u", "arenad", "--since", f"@{begun:.6f}", "-o", "cat", "--no-pager").stdout
+            if "configuration reloaded" in said:
+                return
+            assert time.time() < begun + 10 and "configuration not reloaded" not in said, said
+            time.sleep(0.05)
 
     # Keys
 

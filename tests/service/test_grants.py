@@ -12,7 +12,7 @@ from arena import Service
 from arenad.login.admission import ssh_key_hash
 from arenad.store.schema import State, audit, holder, session_grant
 from arenad.store.schema import token as token_table
-from dialogues import PIN, Holder, change, converse, deny, grant, last, split
+from dialogues import AGAIN, CHOOSE, PIN, Holder, change, converse, deny, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
 from pam_arena.protocol import Operation
@@ -99,6 +99,22 @@ def test_a_denied_login_gives_no_grant(granting: Service) -> None:
     Holder(granting, mechanism=HOTP)
     deny(granting, "alice", split(PIN, "000000"), auth_info=KEY)
     assert granting.rows(session_grant) == []
+
+
+def test_an_expired_pin_gives_its_grant_when_a_new_one_is_chosen_and_not_before(tmp_path: Path) -> None:
+    service = Service(tmp_path, '[login]\ndeny_after = "0"\n[pin]\nexpires = "30d"\n[service.sshd]\ngrant = "8h"\n')
+    service.start()
+    try:
+        alice = Holder(service, mechanism=HOTP)
+        alice.set_pin(PIN, at=time.time() - 31 * 86400)
+        expired, easy = f"PIN expired. Choose a new one.\n{CHOOSE}", f"Too easy to guess. Choose another.\n{CHOOSE}"
+        given_up = [(expired, "1234"), *[(easy, "1234")] * 4]
+        deny(service, "alice", [*split(PIN, alice.code(0)), *given_up], auth_info=KEY)
+        chosen = [(expired, "7391"), (AGAIN, "7391"), ("PIN changed.", None)]
+        grant(service, "alice", [*split(PIN, alice.code(1)), *chosen], auth_info=KEY)
+        assert converse(service, "alice", [], auth_info=KEY).code == SUCCESS
+    finally:
+        service.close()
 
 
 def test_one_row_a_key_and_the_newest_time(granting: Service, alice: Holder) -> None:

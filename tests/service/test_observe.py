@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 from arena import Service
-from arenad.store.schema import audit, failure, origin, stranger
+from arenad.store.schema import State, audit, failure, origin, stranger
 from arenad.store.schema import token as token_table
-from dialogues import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, Holder, converse, grant, last, split
+from dialogues import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, Holder, change, converse, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
+from pam_arena.protocol import Operation
 
 HOTP = Mechanism(kind=Kind.HOTP)
-PAM_IGNORE = 25
+PAM_PERM_DENIED, PAM_IGNORE = 6, 25
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ def test_whatever_comes_of_it_pam_goes_on_and_nobody_reads_a_denial(observing: S
     ]
     assert converse(observing, "no-such-name", split("", "000000")).code == PAM_IGNORE
     assert last(observing, stranger)["event"] == "observe"
+
+
+def test_no_account_is_refused(observing: Service) -> None:
+    Holder(observing, mechanism=HOTP)
+    change(observing, token_table, state=State.DISABLED.value)
+    assert converse(observing, "alice", [], operation=Operation.ACCOUNT).code == PAM_IGNORE
+    assert converse(observing, "alice", [], operation=Operation.ACCOUNT, service="login").code == PAM_PERM_DENIED
 
 
 def test_nothing_counts_towards_waits(observing: Service) -> None:
