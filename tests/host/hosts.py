@@ -72,17 +72,20 @@ class Fob:
         number = struct.unpack_from(">I", digest, digest[-1] & 15)[0] & 0x7FFFFFFF
         return str(number % 10**self.digits).zfill(self.digits)
 
-    def fresh(self) -> str:
-        """A code that was not given out here before: waits for the display to change."""
+    def wait(self) -> None:
+        """Wait until the display shows a code that was not given out here before."""
         while self.step <= self._last:
             time.sleep(self.left() + 0.01)
+
+    def fresh(self) -> str:
+        """A code that was not given out here before: waits for the display to change."""
+        self.wait()
         self._last = self.step
         return self.at(self._last)
 
     def next(self) -> str:
         """The code that comes after the last one, once the display shows it."""
-        while self.step <= self._last:
-            time.sleep(self.left() + 0.01)
+        self.wait()
         return self.ahead()
 
     def ahead(self, steps: int = 1) -> str:
