@@ -10,6 +10,7 @@ from ..store.schema import State
 from .attempt import Finding
 
 NOT_COUNTED = frozenset({Reason.MALFORMED, Reason.USED_AGAIN, Reason.WAITING, Reason.CLOSED})
+NOT_COUNTED |= {Reason.MAIL_TOO_MANY, Reason.MAIL_NO_ADDRESS}  # the PIN was right, and no code was guessed at
 
 Verdict = tuple[Outcome, Reason]
 
