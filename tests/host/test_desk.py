@@ -135,7 +135,8 @@ def test_the_report_on_observe_mode_says_who_is_ready(holder: Holder) -> None:
         )
     table = host.arenactl("report", "observe").stdout
     assert max(map(len, table.splitlines())) <= 80
-    assert table.splitlines()[-1].endswith(" ready")
+    assert re.fullmatch(r"\d+ ready, \d+ not", table.splitlines()[-1])
+    assert f"arenactl token assign SERIAL {keyless}" in table
 
 
 def test_status_counts_holders_with_a_pin_and_without(desk: Host, holder: Holder) -> None:
