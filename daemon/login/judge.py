@@ -40,7 +40,7 @@ def judge_next(finding: Finding, *, waiting: bool, closed: bool, fresh: bool, sa
         return Outcome.DENIED, Reason.MALFORMED
     if waiting:
         return Outcome.DENIED, Reason.CLOSED if closed else Reason.WAITING
-    if not (account.real and finding.match.step is not None and fresh and same_pin):
+    if not (account.real and finding.match.near and fresh and same_pin):
         return Outcome.DENIED, Reason.NEXT_WRONG
     if not account.has_pin and now >= account.new_pin_until:
         return Outcome.DENIED, Reason.LAPSED
