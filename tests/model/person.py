@@ -186,6 +186,7 @@ class Person:
                 self.witness.tested(holder.name, bucket, at, outcome == "denied")
             if outcome == "granted":
                 self.witness.forgive(holder.name, None if self._observed else bucket, typed.fob)
+                self.witness.forgive(holder.name, None if self._observed else self.origin)
 
         return check
 

@@ -244,7 +244,7 @@ class Model(RuleBasedStateMachine):
         typed = self._type(holder, holder.pin or "", "fresh", which, 0)
         at = self.house.clock.now()
         answers = {"PIN (first login: leave empty): ": typed.pin, "Passcode (the code on your key): ": typed.code}
-        with self._witnessing(holder, origin):
+        with self._witnessing(holder, origin, typed.fob):
             talks = self.house.run(*(self.house.converse(start(holder.name, origin), answers.get) for _ in range(times)))
         fates = [self.reference.passcode(holder, origin, typed, at, at)[0] for _ in range(times)]
         comes_in = None if self.reference.expired(holder, at) else SUCCESS
@@ -457,7 +457,7 @@ class Model(RuleBasedStateMachine):
         holder.failures = Counter(dict(self.house.look(f"SELECT day, count {query.format('failure')}", holder.name)))
 
     @contextmanager
-    def _witnessing(self, holder: Holder, origin: tuple[str, str]) -> Iterator[None]:
+    def _witnessing(self, holder: Holder, origin: tuple[str, str], fob: Fob | None = None) -> Iterator[None]:
         """Tell the witness what the audit notes meanwhile of this origin."""
         bucket, address = holder.bucket(*origin, self.house.clock.now()), origin[1] if origin[0] == REMOTE else ""
         ((before,),) = self.house.look("SELECT coalesce(max(id), 0) FROM audit")
@@ -467,6 +467,8 @@ class Model(RuleBasedStateMachine):
             if reason not in UNTESTED:
                 self.witness.tested(holder.name, bucket, at, outcome == "denied")
             if outcome == "granted":
+                self.witness.forgive(holder.name, bucket, fob)
+                bucket = origin  # an address that opened the door is one of its own
                 self.witness.forgive(holder.name, bucket)
 
     def _desk(self, connection: Connection, holder: Holder, what: str, which: int, at: int) -> None:
