@@ -58,11 +58,12 @@ test: build deb
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)
-	packaging/build-debs
-	touch $@
+	@echo 'Building the packages ...'
+	@packaging/build-debs
+	@touch $@
 
 demo: deb
-	tests/host/demo
+	@tests/host/demo
 
 bench: build deb
 	tests/bench/run

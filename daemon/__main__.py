@@ -12,7 +12,6 @@ from pam_arena.errors import ArenaError, ConfigError
 
 from . import config as configuration
 from .owner import as_owner
-from .spool import SPOOL
 
 _REFUSED_EXIT = 1
 
@@ -31,11 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one part; returns its exit status, with the reason of a failure on stderr."""
     parser = argparse.ArgumentParser(prog="arenad", description="One-time codes for PAM logins: the service. See arenad(8).")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--spool", type=Path, default=configuration.SPOOL, metavar="FOLDER")
     parts = parser.add_subparsers(dest="part", metavar="PART")
     parts.add_parser("login", help="the login daemon (the default); started by arenad.service")
     parts.add_parser("desk", help="the desk's service; started by arena-desk.socket")
-    mail = parts.add_parser("mail", help="send the mails of the spool; started by arena-mail.path")
-    mail.add_argument("--spool", type=Path, default=SPOOL, metavar="FOLDER")
+    parts.add_parser("mail", help="send the mails of the spool; started by arena-mail.path")
     parts.add_parser("migrate", help="create the store, or bring it to this release's schema")
     parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
     parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(wanted: argparse.Namespace) -> int:
     # Each part imports what it needs and no more: the login daemon is to be small and quick to start.
     if wanted.part in (None, "login"):
-        return int(importlib.import_module(".login.service", __package__).run(wanted.config))
+        return int(importlib.import_module(".login.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "desk":
         return int(importlib.import_module(".desk.service", __package__).run(wanted.config))
     if wanted.part == "mail":

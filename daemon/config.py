@@ -23,6 +23,7 @@ from . import config_values as values
 from .config_values import BadValue, Reader
 
 DEFAULT_PATH = Path("/etc/arena/arena.toml")
+SPOOL = Path("/var/spool/arena/out")  # mails on their way: no key of the file, because units name it
 YEARLY_FAILURES = 200  # of 365 days over all origins; past them the next code is always wanted
 _SHIPPED_GROUPS = {"arena-exempt", "arena-admin"}  # the defaults name them, and no package makes them
 _STEP = 30  # seconds; the shortest that a token has, so that slow typing is never reckoned too low

@@ -7,12 +7,13 @@ line without control characters, of a length that what it is for can hold.
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
 from pam_arena.conversation import PromptStyle
 from pam_arena.pin import PinChoice
+from pam_arena.texts import REPLACEABLE
 
 UNITS = {"": 1.0, "ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
 PROMPT_COLUMNS = 45  # a client puts `(user@host) ` before it, on a line of 80
@@ -23,21 +24,21 @@ _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Z
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
 _MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<domain>[^@]+)")
 
-# The texts that a service may say in its own words: what it may fill in, and, for a prompt, at its longest.
-PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
-    "joined": {},
-    "pin": {},
-    "passcode": {},
-    "denied": {"ref": "XXXX-XXXX"},
-    "mail_code": {},
-    "choose_pin": {"min": "64", "max": "64"},
-    "same_pin": {},
-    "new_passcode": {},
-    "next_code": {},
-    "current_passcode": {},
+# What a text fills in at its longest: a prompt has to fit then too.
+_FILLED_IN = {"ref": "XXXXXXXX", "min": "64", "max": "64", "n": "3600", "pin": "0" * 64}
+_PROMPTS = {
+    "joined",
+    "pin",
+    "passcode",
+    "mail_code",
+    "choose_pin",
+    "same_pin",
+    "new_passcode",
+    "next_code",
+    "current_passcode",
 }
-_SENTENCES = {"denied"}
-_NEEDED = {"denied": {"ref"}}  # without it, the desk could not tell the holder what is wrong
+# Without these, the desk could not find out what was wrong, and nobody would learn a PIN that was made for them.
+_NEEDED = {"denied": {"ref"}, "generated_pin": {"pin"}}
 
 
 class BadValue(Exception):
@@ -226,8 +227,8 @@ def only(default: Any) -> Reader:
 
 def own_text(name: str) -> Reader:
     """A service's own words for one text: its placeholders alone, and within the columns that it has."""
-    allowed, needed = PLACEHOLDERS[name], _NEEDED.get(name, set())
-    columns = SENTENCE_COLUMNS if name in _SENTENCES else PROMPT_COLUMNS
+    allowed, needed = sorted(REPLACEABLE[name]), _NEEDED.get(name, set())
+    columns = PROMPT_COLUMNS if name in _PROMPTS else SENTENCE_COLUMNS
     rule = (
         f"a line of text in quotes, of at most {columns} columns, without control characters, with "
         + (", ".join(f"{{{key}}}" for key in allowed) or "no {placeholder}")
@@ -241,7 +242,7 @@ def own_text(name: str) -> Reader:
             found = {key for _, key, form, conversion in string.Formatter().parse(value) if _is_plain(key, form, conversion)}
         except ValueError:
             raise BadValue(rule) from None
-        if not needed <= found <= set(allowed) or _columns(value.format(**allowed)) > columns:
+        if not needed <= found <= set(allowed) or _columns(value.format(**_FILLED_IN)) > columns:
             raise BadValue(rule)
         return value
 
@@ -262,4 +263,4 @@ def _columns(line: str) -> int:
     return len(line) + wide - sum(unicodedata.combining(character) > 0 for character in line)
 
 
-OWN_TEXTS = {name: own_text(name) for name in PLACEHOLDERS}
+OWN_TEXTS = {name: own_text(name) for name in REPLACEABLE}

@@ -20,7 +20,6 @@ from attrs import field, frozen
 
 from pam_arena.errors import Refusal, StoreError
 
-SPOOL = Path("/var/spool/arena/out")
 SUFFIX = ".mail"  # arena-mail.path waits for it
 EXPIRES = "X-Arena-Expires"  # seconds, from when the file was written, after which the mail is worthless
 _MODE = 0o640  # the folder's group is arena-mail's

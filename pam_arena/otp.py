@@ -83,6 +83,19 @@ def find_step(seed: Secret, mechanism: Mechanism, typed: str, steps: range) -> i
     return found
 
 
+def find_consecutive(seed: Secret, mechanism: Mechanism, first: str, second: str, steps: range) -> int | None:
+    """The step among `steps` that has the code `first` and is followed by `second`, or None. Each is computed."""
+    generator = _Generator(seed.reveal(), mechanism)
+    wanted = (first + second).encode("utf-8", "surrogateescape")
+    found, shown = None, generator.generate_otp(max(steps.start, 0))
+    for step in steps:
+        following = generator.generate_otp(max(step + 1, 0))
+        right = hmac.compare_digest((shown + following).encode(), wanted)
+        found = step if right and step >= 0 else found
+        shown = following
+    return found
+
+
 @frozen
 class Enrolment:
     """A seed with all that is needed to make its codes, and the serial that an otpauth label carries."""

@@ -36,11 +36,29 @@ def shell_scripts() -> list[str]:
 
 
 def test_ruff_finds_nothing() -> None:
-    passes(BIN / "ruff", "check", "--quiet", ".", "packaging/arenad", "packaging/arenactl", "tests/host/demo")
+    passes(
+        BIN / "ruff",
+        "check",
+        "--quiet",
+        ".",
+        "packaging/arenad",
+        "packaging/arenactl",
+        "packaging/arena-key",
+        "tests/host/demo",
+    )
 
 
 def test_python_is_formatted() -> None:
-    passes(BIN / "ruff", "format", "--check", ".", "packaging/arenad", "packaging/arenactl", "tests/host/demo")
+    passes(
+        BIN / "ruff",
+        "format",
+        "--check",
+        ".",
+        "packaging/arenad",
+        "packaging/arenactl",
+        "packaging/arena-key",
+        "tests/host/demo",
+    )
 
 
 def test_types_are_strict() -> None:

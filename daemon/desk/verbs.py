@@ -1,7 +1,6 @@
-"""What the desk can do, one function a verb: each changes the store and the audit in one transaction, or nothing.
+"""What the desk does with tokens, PINs and waits, one function a verb.
 
-A verb gets a connection inside a transaction and a `Caller`; it returns what arenactl shows, as plain values. WHO is a
-user or a serial everywhere.
+A verb gets a connection inside a transaction and a `Caller`: it changes the store and the audit together, or nothing.
 """
 
 import os
@@ -10,23 +9,18 @@ import re
 import secrets
 from typing import Any
 
-import sqlalchemy as sa
-from attrs import evolve, frozen
+from attrs import evolve
 
 from pam_arena.errors import NotFound, Refusal
 from pam_arena.otp import DIGITS, PERIOD_SECONDS, Algorithm, Enrolment, Kind, Mechanism, read_seed, write_uri
 from pam_arena.secret import Secret
 
-from ..audit import Event, append
-from ..config import Config
 from ..store import inventory as store
 from ..store.accounts import SLOTS
+from ..store.grants import revoke_grants
 from ..store.schema import State
-from ..vault import Vault
+from .caller import Caller, Connection, Result, holder_of, token_of
 from .words import explain
-
-Connection = sa.engine.Connection
-Result = dict[str, Any]
 
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _GENERATED_BYTES = 20  # 160 bits (RFC 4226 section 4, R6)
@@ -34,23 +28,11 @@ _GENERATED_PERIOD = 30  # seconds: what phone apps know
 _LIST_LIMIT = 10_000
 
 
-@frozen
-class Caller:
-    """Who asks, and with what: the vault, the configuration, the time in seconds since 1970 UTC."""
-
-    actor: str
-    vault: Vault
-    config: Config
-    now: int
-
-    def note(self, connection: Connection, event: str, holder: str = "", serial: str = "", detail: str = "") -> None:
-        """Add the audit row of a change."""
-        append(connection, self.now, Event(event, holder, serial, detail=detail, actor=self.actor, service="desk"))
-
-
 def status(connection: Connection, caller: Caller) -> Result:
     """The store at a glance."""
-    return {"key": caller.vault.key_id, "tokens": store.count_tokens(connection)}
+    with_pin, without = store.count_holders(connection)
+    holders = {"with a PIN": with_pin, "without a PIN": without}
+    return {"key": caller.vault.key_id, "tokens": store.count_tokens(connection), "holders": holders}
 
 
 def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) -> Result:
@@ -91,7 +73,7 @@ def _enrolment(wanted: dict[str, Any]) -> Enrolment:
 
 def assign_token(connection: Connection, caller: Caller, serial: str, name: str) -> Result:
     """Make a token a holder's: active, and in new-PIN mode unless the holder has a PIN."""
-    token = _token(connection, serial)
+    token = token_of(connection, serial)
     if token.holder is not None:
         raise Refusal(f"token {serial} is {token.holder}'s: arenactl token unassign {serial} first")
     try:
@@ -113,18 +95,18 @@ def assign_token(connection: Connection, caller: Caller, serial: str, name: str)
 
 
 def unassign_token(connection: Connection, caller: Caller, serial: str) -> Result:
-    """Take a token from its holder, back into the stock."""
-    token = _token(connection, serial)
+    """Take a token from its holder, back into the stock; their session grants end."""
+    token = token_of(connection, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's")
     store.update_token(connection, token.id, holder_id=None, state=State.STOCK.value, why="", wrong_pins=0)
-    caller.note(connection, "token-unassign", token.holder, serial)
+    caller.note(connection, "token-unassign", token.holder, serial, _ended(connection, token.holder_id))
     return show_token(connection, caller, serial)
 
 
 def enable_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """Make a disabled token of a holder work again."""
-    token = _token(connection, serial)
+    token = token_of(connection, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's: arenactl token assign {serial} USER")
     store.update_token(connection, token.id, state=State.ACTIVE.value, why="", wrong_pins=0)
@@ -133,12 +115,12 @@ def enable_token(connection: Connection, caller: Caller, serial: str) -> Result:
 
 
 def disable_token(connection: Connection, caller: Caller, serial: str) -> Result:
-    """Let no code of a token work."""
-    token = _token(connection, serial)
+    """Let no code of a token work; its holder's session grants end."""
+    token = token_of(connection, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's, so no code of it works")
     store.update_token(connection, token.id, state=State.DISABLED.value, why=f"disabled by {caller.actor}")
-    caller.note(connection, "token-disable", token.holder, serial)
+    caller.note(connection, "token-disable", token.holder, serial, _ended(connection, token.holder_id))
     return show_token(connection, caller, serial)
 
 
@@ -151,20 +133,20 @@ def list_tokens(connection: Connection, caller: Caller, holder: str | None, stat
 
 def show_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """One token, without its seed."""
-    return _shown(_token(connection, serial))
+    return _shown(token_of(connection, serial))
 
 
 def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
-    """Take a holder's PIN away: the next login is new-PIN mode."""
-    holder = _holder(connection, who)
+    """Take a holder's PIN away: the next login is new-PIN mode. Their session grants end."""
+    holder = holder_of(connection, who)
     store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=_lapses(caller))
-    caller.note(connection, "pin-reset", holder.name)
+    caller.note(connection, "pin-reset", holder.name, detail=_ended(connection, holder.id))
     return {"holder": holder.name, "new_pin_until": _lapses(caller)}
 
 
 def unlock(connection: Connection, caller: Caller, who: str) -> Result:
     """End all waits of a holder, and open what was closed."""
-    holder = _holder(connection, who)
+    holder = holder_of(connection, who)
     ended = store.clear_waits(connection, holder.id)
     caller.note(connection, "unlock", holder.name, detail=str(ended))
     return {"holder": holder.name, "origins": ended}
@@ -176,25 +158,15 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     row = store.find_by_ref(connection, asked)
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
-    what, remedy = explain(row.reason, row.detail)
+    what, remedy = explain(row.reason, row.detail, row.holder, row.serial)
     fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial", "reason")}
     return {**fields, "what": what, "remedy": remedy}
 
 
-def _token(connection: Connection, serial: str) -> store.Row:
-    token = store.find_token(connection, serial)
-    if token is None:
-        raise NotFound(f"no token has the serial {serial!r}: arenactl token list")
-    return token
-
-
-def _holder(connection: Connection, who: str) -> store.Row:
-    token = store.find_token(connection, who)
-    name = token.holder if token is not None and token.holder is not None else who
-    holder = store.find_holder(connection, name)
-    if holder is None:
-        raise NotFound(f"{who!r} is neither a holder nor the serial of a holder's token: arenactl token list")
-    return holder
+def _ended(connection: Connection, holder_id: int) -> str:
+    """End a holder's session grants; returns what the audit is to say of it."""
+    ended = revoke_grants(connection, holder_id)
+    return f"session grants ended: {ended}" if ended else ""
 
 
 def _shown(row: store.Row) -> Result:

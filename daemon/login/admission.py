@@ -22,7 +22,7 @@ from ..store.grants import find_grant, find_session_grant
 from ..store.recovery import has_usable_code
 from .attempt import GrantTerms
 from .logind import remote_session
-from .policy import Decision, Treatment, decide, is_system_name, uid_of
+from .policy import Treatment, decide, is_system_name, uid_of
 from .throttle import Origin, is_favoured, origin_of
 
 # PAM's return codes (security/_pam_types.h)
@@ -32,12 +32,15 @@ PAM_AUTHTOK_ERR, PAM_IGNORE = 20, 25
 
 @frozen
 class Admission:
-    """What was found before anything is asked. code: PAM's, where nothing needs to be asked; why: for the journal.
+    """What was found before anything is asked: of whom, and by what policy.
+
+    code: PAM's, where nothing needs to be asked; why: for the journal.
 
     by_grant: the code is a success that a session grant gives, and is to be noted. uid: the caller's.
     """
 
-    decision: Decision
+    name: str
+    service: Service
     origin: Origin
     favoured: bool
     known_name: bool
@@ -47,16 +50,6 @@ class Admission:
     why: str = ""
     by_grant: bool = False
     grant: GrantTerms | None = None
-
-    @property
-    def name(self) -> str:
-        """Whose key is asked for."""
-        return self.decision.name
-
-    @property
-    def service(self) -> Service:
-        """The service's policy."""
-        return self.decision.service
 
 
 class Door:
@@ -74,7 +67,7 @@ class Door:
         address = start.rhost if trusted else ""
         granted_at = self._reader.read(lambda c: last_granted(c, decision.name, origin.kind, origin.key)) if address else 0
         known = is_system_name(decision.name)
-        found = Admission(decision, origin, is_favoured(origin, granted_at, now), known, uid, address)
+        found = Admission(decision.name, decision.service, origin, is_favoured(origin, granted_at, now), known, uid, address)
         if decision.treatment is not Treatment.ASK:
             code = PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED
             return evolve(found, code=code, why=decision.why)
@@ -115,7 +108,7 @@ def ssh_key_hash(auth_info: str) -> bytes | None:
     """SHA-256 of the SSH key in sshd's SSH_AUTH_INFO_0, as ssh-keygen -l prints it; None if no key is there."""
     for line in auth_info.splitlines():
         method, _, rest = line.partition(" ")
-        words = rest.split(" ")
+        words = rest.split()
         if method == "publickey" and len(words) >= 2:
             try:
                 return hashlib.sha256(base64.b64decode(words[1], validate=True)).digest()

@@ -157,13 +157,13 @@ class _Typing:
 def _match(slot: Slot, vault: Vault, code: Code, attempt: Attempt, typing: _Typing) -> Match:
     mechanism = slot.mechanism
     totp = mechanism.kind is Kind.TOTP
-    middle = mechanism.step_at(attempt.at) + slot.drift if totp else slot.last_step + 1 + REACH
+    middle = mechanism.step_at(attempt.at) + slot.drift if totp else slot.last_step + REACH
     with vault.open_seed(slot.seed, slot.serial, slot.seed_version) as seed:
         step = find_step(seed, mechanism, typing.split(mechanism.digits)[0].code, range(middle - REACH, middle + REACH + 1))
     if step is None or not slot.real:
         return Match(slot, None, 0, 0, False, False)
     if not totp:
-        return Match(slot, step, step - slot.last_step, 0, 0 <= step - slot.last_step - 1 < LOOK_AHEAD, False)
+        return Match(slot, step, step - slot.last_step, 0, step - slot.last_step <= LOOK_AHEAD, False)
     prompted = mechanism.step_at(min(attempt.prompted_at, attempt.at)) + slot.drift
     slowest = mechanism.step_at(attempt.at - code.slow_typing) + slot.drift
     earliest = min(middle, max(prompted, slowest)) - code.window

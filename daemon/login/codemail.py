@@ -1,7 +1,9 @@
 """The mail that brings a code on demand, in the holder's language."""
 
+from pathlib import Path
+
 from ..config import Config
-from ..spool import Mail, make_message_id
+from ..spool import Mail, make_message_id, put
 from .settle import MAILED_FOR, MailOrder
 
 _SUBJECTS = {"en": "Your login code", "fr": "Votre code de connexion"}
@@ -28,8 +30,12 @@ prévenez l’assistance.{help}
 }
 
 
-def code_mail(order: MailOrder, config: Config) -> Mail:
-    """A code in the holder's language. It is dropped rather than sent when the code no longer works."""
+def post(order: MailOrder, config: Config, spool: Path) -> None:
+    """Leave a code in the holder's language in the spool, to be dropped rather than sent when it no longer works.
+
+    Raises StoreError or Refusal as `spool.put` does.
+    """
     desk = f" ({config.help})" if config.help else ""
     body = _BODIES[order.language].format(code=order.code, minutes=MAILED_FOR // 60, help=desk)
-    return Mail(order.address, _SUBJECTS[order.language], body, make_message_id(config.mail.sender), MAILED_FOR)
+    sender = config.mail.sender
+    put(spool, sender, Mail(order.address, _SUBJECTS[order.language], body, make_message_id(sender), MAILED_FOR))

@@ -8,6 +8,8 @@ import enum
 import grp
 import os
 import pwd
+import time
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -17,6 +19,8 @@ from pam_arena.texts import texts_in
 from pam_arena.wire import Start
 
 from ..config import Config, Service
+
+_GROUPS_FOR = 10.0  # seconds that a group keeps its number, or stays unknown
 
 
 class Treatment(enum.Enum):
@@ -84,6 +88,23 @@ def manner_of(config: Config, service: Service, options: Option) -> Manner:
     )
 
 
+class Manners:
+    """The manner of each service and PAM line, made once for a configuration: thousands may stand at a prompt."""
+
+    def __init__(self) -> None:
+        self._config: Config | None = None
+        self._made: dict[tuple[str, Option], Manner] = {}
+
+    def of(self, config: Config, service: str, options: Option) -> Manner:
+        """How a service asks."""
+        if config is not self._config:
+            self._config, self._made = config, {}
+        known = service if service in config.services else "default"
+        if (known, options) not in self._made:
+            self._made[known, options] = manner_of(config, config.service(known), options)
+        return self._made[known, options]
+
+
 def _name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -100,17 +121,29 @@ def uid_of(name: str) -> int | None:
 
 def _is_member(name: str, groups: tuple[str, ...]) -> bool | None:
     """Whether `name` is in one of `groups`; None if that cannot be told, because NSS does not know a group or the name."""
-    gids, missing = set(), False
-    for group in groups:
-        try:
-            gids.add(grp.getgrnam(group).gr_gid)
-        except (KeyError, OSError):
-            missing = True
+    gids = [_gid_of(group, int(time.monotonic() // _GROUPS_FOR)) for group in groups]
+    known = {gid for gid in gids if gid is not None}
+    if not known:
+        return None
     try:
-        member = not gids.isdisjoint(os.getgrouplist(name, pwd.getpwnam(name).pw_gid))
+        member = not known.isdisjoint(os.getgrouplist(name, pwd.getpwnam(name).pw_gid))
     except (KeyError, ValueError, OSError):
         return None
-    return member or (None if missing else False)
+    return member or (None if None in gids else False)
+
+
+def forget_groups() -> None:
+    """Look every group up anew: the configuration was read again."""
+    _gid_of.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _gid_of(group: str, _period: int) -> int | None:
+    """The number of a group, looked up once in a while: who is in it is looked up at every login."""
+    try:
+        return grp.getgrnam(group).gr_gid
+    except (KeyError, OSError):
+        return None
 
 
 def is_system_name(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib
 import logging
 import os
 import resource
@@ -13,19 +14,18 @@ import sdnotify
 import sqlalchemy as sa
 
 from pam_arena import pin
-from pam_arena.errors import ConfigError, StoreError
+from pam_arena.errors import ConfigError, Refusal, StoreError
 
 from ..clock import SystemClock
-from ..config import Config, load
+from ..config import Config, check_groups, load
 from ..sockets import activated_socket
-from ..spool import SPOOL, put
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
-from .codemail import code_mail
 from .decoys import prepare
 from .listener import Listener
+from .policy import Manners, forget_groups
 from .session import Counts, Desk
 from .settle import MailOrder
 from .verifier import Verifier
@@ -36,7 +36,7 @@ IDLE_SECONDS = 1.0  # without a login; then memory is given back
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, spool: Path) -> int:
     """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_SEQPACKET, "arenad", "arenad.socket arenad.service")
@@ -45,17 +45,26 @@ def run(config_path: Path) -> int:
     writer = Writer(engine)
     try:
         prepare(writer, vault, SystemClock(), pin.Hasher())
-        asyncio.run(_serve(config_path, config, listening, engine, writer, vault))
+        asyncio.run(_serve(_Service(config_path, config, writer, spool), listening, engine, vault))
     finally:
         writer.close()
     return 0
 
 
+def _warn(config: Config) -> None:
+    """Say in the journal, where nobody can be stopped any more, what of the configuration may be a mistake."""
+    for unknown in check_groups(config):
+        log.warning("configuration: %s", unknown)
+    observing = [f"[service.{name}]" for name, service in config.services.items() if service.mode == "observe"]
+    if observing:
+        log.warning("nothing is enforced where mode is observe: %s", ", ".join(observing))
+
+
 class _Service:
     """What STATUS, WATCHDOG, reloads and mails need."""
 
-    def __init__(self, path: Path, config: Config, writer: Writer) -> None:
-        self.path, self.config, self.writer = path, config, writer
+    def __init__(self, path: Path, config: Config, writer: Writer, spool: Path) -> None:
+        self.path, self.config, self.writer, self.spool = path, config, writer, spool
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
         self.stopping = asyncio.Event()
@@ -70,9 +79,11 @@ class _Service:
 
     def post(self, order: MailOrder, name: str) -> None:
         """Put the mail of a code into the spool."""
+        # Imported when the first code is mailed: Python's email package is 3 MiB that most hosts never use.
+        codemail = importlib.import_module(".codemail", __package__)
         try:
-            put(SPOOL, self.config.mail.sender, code_mail(order, self.config))
-        except StoreError as error:
+            codemail.post(order, self.config, self.spool)
+        except (StoreError, Refusal) as error:
             log.error("no code was mailed to %s: %s", name, error)
 
     async def touch_store(self) -> None:
@@ -82,14 +93,12 @@ class _Service:
         )
 
 
-async def _serve(
-    path: Path, config: Config, listening: socket.socket, engine: sa.engine.Engine, writer: Writer, vault: Vault
-) -> None:
-    service = _Service(path, config, writer)
+async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault) -> None:
+    config, writer = service.config, service.writer
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
-    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts)
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, Manners())
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
@@ -97,6 +106,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
     await service.touch_store()
     listener.start()
+    _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
@@ -113,7 +123,9 @@ def _reload(service: _Service, verifier: Verifier) -> None:
     service.notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
     try:
         service.config = verifier.config = load(service.path)
+        forget_groups()
         log.info("configuration reloaded")
+        _warn(service.config)
     except ConfigError as error:
         log.error("configuration not reloaded, the previous one stays in force: %s", error)
     service.notifier.notify("READY=1")

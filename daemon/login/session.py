@@ -6,6 +6,7 @@ A session holds nothing but its conversation while a person types: ten thousand 
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ from .admission import (
     Door,
 )
 from .attempt import Attempt
-from .policy import manner_of
+from .policy import Manners
 from .settle import MailOrder, Subject
 from .turns import Busy
 from .verifier import Verified, Verifier
@@ -67,6 +68,7 @@ class Desk:
     config: Callable[[], Config]
     post: Callable[[MailOrder, str], None]
     counts: Counts
+    manners: Manners
 
 
 class Session:
@@ -79,9 +81,12 @@ class Session:
         "_begun",
         "_desk",
         "_line",
+        "_opened",
+        "_operation",
         "_password",
         "_peer_uid",
         "_prompted_at",
+        "_service",
         "_start",
         "_subject",
         "_talk",
@@ -89,13 +94,15 @@ class Session:
     )
 
     def __init__(self, desk: Desk, line: Line, peer_uid: int, start: Start) -> None:
-        self._desk, self._line, self._peer_uid, self._start = desk, line, peer_uid, start
+        self._desk, self._line, self._peer_uid = desk, line, peer_uid
+        self._start: Start | None = start  # let go of once the conversation has begun
+        self._operation, self._service = start.operation, sys.intern(start.service)
         self._talk: talk.Conversation | None = None
         self._admission: Admission | None = None
         self._subject: Subject | None = None
         self._attempt: Attempt | None = None
         self._password: Secret | None = None
-        self._asked = False
+        self._asked = self._opened = False
         self._begun = desk.clock.monotonic()
         self._prompted_at = desk.clock.now()
         self.working = False  # a verdict is under way: it finishes, whatever becomes of the service
@@ -117,24 +124,23 @@ class Session:
         self._finish(PAM_AUTH_ERR)
 
     async def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        admission = await loop.run_in_executor(None, self._desk.door.admit, self._start, self._peer_uid)
+        start, self._start = self._start, None
+        assert start is not None
+        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, self._peer_uid)
         self._admission = admission
         if admission.code is not None:
             if admission.by_grant:
-                await self._desk.verifier.note_grant(admission.name, self._start.service, admission.address, admission.uid)
+                await self._desk.verifier.note_grant(admission.name, self._service, admission.address, admission.uid)
                 self._desk.counts.granted += 1
-            log.info("%s: not asked: %s", self._start.service, admission.why)
+            log.info("%s: not asked: %s", self._service, admission.why)
             return self._finish(admission.code)
-        manner = manner_of(self._desk.config(), admission.service, self._start.options)
-        operation = self._start.operation
-        if operation is Operation.AUTHENTICATE:
-            only = bool(self._start.options & Option.FIRST_PASS)
-            self._talk = talk.log_in(manner, self._start.passcode, only)
-        elif operation is Operation.CHANGE_PIN:
+        manner = self._desk.manners.of(self._desk.config(), self._service, start.options)
+        if self._operation is Operation.AUTHENTICATE:
+            self._talk = talk.log_in(manner, start.passcode, bool(start.options & Option.FIRST_PASS))
+        elif self._operation is Operation.CHANGE_PIN:
             self._talk = talk.change_pin(manner)
         else:
-            log.error("operation %s is not offered by this release", operation.name)
+            log.error("operation %s is not offered by this release", self._operation.name)
             return self._finish(PAM_SYSTEM_ERR)
         self._go_on(None)
 
@@ -239,7 +245,7 @@ class Session:
             known_name=found.known_name,
             origin=found.origin,
             favoured=found.favoured,
-            service=self._start.service,
+            service=self._service,
             address=found.address,
             actor=f"uid:{found.uid}",
             policy=self._desk.config().pin.policy,
@@ -275,8 +281,9 @@ class Session:
     def _code(self, result: talk.Result) -> int:
         if result is talk.Result.GRANTED:
             self._desk.counts.granted += 1
+            self._opened = True
             return PAM_SUCCESS
-        return PAM_AUTHTOK_ERR if self._start.operation is Operation.CHANGE_PIN else PAM_AUTH_ERR
+        return PAM_AUTHTOK_ERR if self._operation is Operation.CHANGE_PIN else PAM_AUTH_ERR
 
     def _wipe(self) -> None:
         """Wipe what was typed last; the conversation needs it until it goes on to the next attempt or ends."""
@@ -295,8 +302,7 @@ class Session:
         if self._talk is not None:
             self._talk.close()
         self._wipe()
-        authtok = self._password if code == PAM_SUCCESS and self._password else None
-        self._line.send(Done(code, authtok))
+        self._line.send(Done(code, self._password if self._opened else None))
         if self._password is not None:
             self._password.wipe()
         self._line.close()
@@ -305,7 +311,7 @@ class Session:
     def _observes(self) -> bool:
         """Whether nothing is enforced here: then no outcome of a login counts with PAM."""
         found = self._admission
-        return found is not None and found.service.mode == "observe" and self._start.operation is Operation.AUTHENTICATE
+        return found is not None and found.service.mode == "observe" and self._operation is Operation.AUTHENTICATE
 
 
 _under_way: set["asyncio.Task[None]"] = set()  # the loop keeps weak references only

@@ -22,11 +22,14 @@ class Origin:
     key: str = ""
 
 
+_CONSOLE = Origin(CONSOLE)  # one for all who stand at a prompt
+
+
 def origin_of(holder: str, *, rhost: str, ruser: str, uid: int, trusted: bool) -> Origin:
     """The origin of an attempt for `holder`; trusted where the peer is root, whose word on rhost and ruser counts."""
     if rhost:
         return Origin(REMOTE, rhost) if trusted else Origin(LOCAL, str(uid))
-    return Origin(CONSOLE) if ruser in ("", holder) else Origin(LOCAL, str(uid))
+    return _CONSOLE if ruser in ("", holder) else Origin(LOCAL, str(uid))
 
 
 def standing_of(account: Account, origin: Origin, now: float) -> Standing:

@@ -94,12 +94,12 @@ _TOKENS = (
         token.c.wrong_pins,
     )
     .select_from(holder.outerjoin(token, token.c.holder_id == holder.c.id))
-    .where(holder.c.name.in_([sa.bindparam("asked"), ""]))
+    .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""))
 )
 _STANDINGS = sa.select(origin).where(
     origin.c.holder_id == sa.bindparam("holder"),
     origin.c.kind == sa.bindparam("kind"),
-    origin.c.key.in_([sa.bindparam("key"), ""]),
+    sa.or_(origin.c.key == sa.bindparam("key"), origin.c.key == ""),
 )
 
 
@@ -180,7 +180,8 @@ _SPEND = (
     .where(
         token.c.id == sa.bindparam("slot"),
         token.c.last_step < sa.bindparam("step"),
-        token.c.state.in_([State.ACTIVE, State.DECOY]),
+        # Not in_(): SQLAlchemy expands its list anew at every execution, which costs more than the statement.
+        sa.or_(token.c.state == State.ACTIVE.value, token.c.state == State.DECOY.value),
     )
     .values(last_step=sa.bindparam("step"))
 )

@@ -67,6 +67,7 @@ _TOKEN = sa.select(
     token.c.why,
     token.c.drift,
     token.c.wrong_pins,
+    token.c.last_step,
     token.c.created_at,
     token.c.used_at,
     token.c.holder_id,
@@ -77,6 +78,11 @@ _TOKEN = sa.select(
 def find_token(connection: sa.engine.Connection, serial: str) -> Row | None:
     """A token by its serial number, without its seed."""
     return connection.execute(_TOKEN.where(token.c.serial == serial, token.c.state != State.DECOY)).first()
+
+
+def read_seed(connection: sa.engine.Connection, token_id: int) -> Row:
+    """The sealed seed of a token: seed, seed_version."""
+    return connection.execute(sa.select(token.c.seed, token.c.seed_version).where(token.c.id == token_id)).one()
 
 
 def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state: str | None, limit: int) -> list[Row]:
@@ -93,6 +99,13 @@ def count_tokens(connection: sa.engine.Connection) -> dict[str, int]:
     """How many tokens are in each state."""
     counted = sa.select(token.c.state, sa.func.count()).where(token.c.state != State.DECOY).group_by(token.c.state)
     return {str(row[0]): int(row[1]) for row in connection.execute(counted).all()}
+
+
+def count_holders(connection: sa.engine.Connection) -> tuple[int, int]:
+    """How many holders have a PIN, and how many have none."""
+    counted = sa.select(sa.func.count(), sa.func.count(holder.c.pin)).where(holder.c.id != NOBODY)
+    everybody, with_pin = connection.execute(counted).one()
+    return int(with_pin), int(everybody - with_pin)
 
 
 def update_token(connection: sa.engine.Connection, token_id: int, **values: Any) -> None:

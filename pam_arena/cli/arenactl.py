@@ -15,24 +15,22 @@ from typing import Any
 import click
 
 from .desk_client import DeskClient
-from .output import Output, format_option, qr_code
+from .group import Group, survive_any_locale
+from .holders import code, grant, holder, pin, report
+from .output import Output, format_option
+from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
-_LONGEST_LINE = 1024  # characters of a seed
-
-
-class Group(click.Group):
-    """A group whose unknown commands are a usage error with the list of the known ones."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None:
-            ctx.fail(f"no command {args[0]!r}; there are: {', '.join(self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Group)
 def main() -> None:
     """Look after one-time codes: tokens, PINs, waits, and the service. See arenactl(1)."""
+    survive_any_locale()
+
+
+for group in (token, holder, pin, code, grant, report):
+    main.add_command(group)
 
 
 @main.command()
@@ -47,9 +45,9 @@ def status(output: Output) -> None:
         check=False,
     )
     unit = dict(line.partition("=")[::2] for line in state.stdout.splitlines())
-    tokens = {f"tokens {name}": number for name, number in found["tokens"].items()}
+    counted = {f"{what} {name}": number for what in ("tokens", "holders") for name, number in found[what].items()}
     output.record(
-        {"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"], **tokens}
+        {"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"], **counted}
     )
 
 
@@ -67,92 +65,6 @@ def why(ref: str, output: Output) -> None:
 def unlock(who: str, output: Output) -> None:
     """End all waits of a user (or of a serial's holder)."""
     output.record(DeskClient().post("/holders/", who, "/unlock"))
-
-
-@main.group(cls=Group)
-def token() -> None:
-    """Keys: fobs and apps."""
-
-
-@token.command("add")
-@click.option("--serial", metavar="S", help="The number on its back; made up if left out.")
-@click.option("--seed-file", type=click.File("r"), metavar="FILE|-", help="One line of hex, base32 or an otpauth URI.")
-@click.option("--type", "kind", type=click.Choice(["totp", "hotp"]), default=None)
-@click.option("--digits", type=click.Choice(["6", "8"]), default=None)
-@click.option("--period", type=click.IntRange(1, 86400), metavar="SECONDS", default=None)
-@click.option("--algorithm", type=click.Choice(["sha1", "sha256", "sha512"]), default=None)
-@format_option
-def add_token(serial: str | None, seed_file: Any, output: Output, **mechanism: Any) -> None:
-    """Add a key to the stock; without a seed one is generated, and shown once."""
-    wanted = {"serial": serial, "type": mechanism.pop("kind"), **mechanism}
-    if seed_file is not None:
-        wanted["seed"] = _one_line(seed_file)
-    added = DeskClient().post("/tokens", body={name: value for name, value in wanted.items() if value is not None})
-    uri = added.get("uri")
-    output.record(added)
-    if uri and output.is_table:
-        click.echo(qr_code(uri))
-        click.echo("Shown this once: scan it now. It is the key itself; let nobody else see it.")
-
-
-def _one_line(file: Any) -> str:
-    try:
-        lines = str(file.read(_LONGEST_LINE + 1)).strip().splitlines()
-    except UnicodeDecodeError:
-        raise click.UsageError("--seed-file: is not text: one line of hex, base32 or an otpauth URI is expected") from None
-    if len(lines) != 1 or len(lines[0]) > _LONGEST_LINE:
-        raise click.UsageError(f"--seed-file: has {len(lines)} lines; exactly one is expected")
-    return lines[0]
-
-
-@token.command("assign")
-@click.argument("serial")
-@click.argument("user")
-@format_option
-def assign_token(serial: str, user: str, output: Output) -> None:
-    """Make a key a user's: active, and in new-PIN mode unless they have a PIN."""
-    output.record(DeskClient().post("/tokens/", serial, "/assign", body={"holder": user}))
-
-
-@token.command("list")
-@click.option("--holder", metavar="USER")
-@click.option("--state", type=click.Choice(["stock", "active", "disabled"]))
-@format_option
-def list_tokens(holder: str | None, state: str | None, output: Output) -> None:
-    """All keys, or those of a user or a state."""
-    query = {name: value for name, value in (("holder", holder), ("state", state)) if value is not None}
-    output.table(DeskClient().get("/tokens", query=query), ("serial", "state", "holder", "kind", "digits", "period", "why"))
-
-
-def _token_verb(name: str, help_text: str, path: str, *, changes: bool = True) -> None:
-    @token.command(name, help=help_text)
-    @click.argument("serial")
-    @format_option
-    def verb(serial: str, output: Output) -> None:
-        client = DeskClient()
-        output.record(client.post("/tokens/", serial, path) if changes else client.get("/tokens/", serial))
-
-
-_token_verb("show", "Everything about a key but its seed.", "", changes=False)
-_token_verb("unassign", "Take a key from its holder, back into the stock.", "/unassign")
-_token_verb("enable", "Make a disabled key work again.", "/enable")
-_token_verb("disable", "Let no code of a key work.", "/disable")
-
-
-@main.group(cls=Group)
-def pin() -> None:
-    """PINs: the desk never sees or sets one."""
-
-
-@pin.command("reset")
-@click.argument("who")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@format_option
-def reset_pin(who: str, yes: bool, output: Output) -> None:
-    """Take a user's PIN away: at the next login they create a new one."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Take the PIN of {who} away?", abort=True)
-    output.record(DeskClient().post("/holders/", who, "/pin/reset"))
 
 
 @main.group(cls=Group)

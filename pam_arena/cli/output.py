@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -15,7 +16,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-_TIMES = ("at", "created_at", "used_at", "new_pin_until")
+_TIMES = frozenset(
+    ("at", "created_at", "used_at", "pin_set_at", "new_pin_until", "granted_at", "valid_until", "wait_until", "seen_at")
+)
 
 
 class Output:
@@ -35,7 +38,7 @@ class Output:
         return self._form == "json"
 
     def record(self, values: dict[str, Any]) -> None:
-        """One thing: a line for each of its values."""
+        """One thing: a line for each of its values, and of those that are lists, for each item."""
         if self._form == "json":
             click.echo(json.dumps(values, indent=1))
         elif self._form == "csv":
@@ -43,7 +46,9 @@ class Output:
         else:
             width = max(map(len, values), default=0)
             for name, value in values.items():
-                click.echo(f"{_title(name):<{width}}  {_plain(name, value)}".rstrip())
+                lines = value if isinstance(value, list) else [value]
+                for title, line in zip_longest([_title(name)], lines or [None], fillvalue=""):
+                    click.echo(f"{title:<{width}}  {plain(name, line)}".rstrip())
 
     def table(self, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
         """Many things: a row for each, with these columns; JSON has all values."""
@@ -56,7 +61,7 @@ class Output:
             for name in columns:
                 table.add_column(_title(name), overflow="fold")
             for row in rows:
-                table.add_row(*(_plain(name, row[name]) for name in columns))
+                table.add_row(*(plain(name, row[name]) for name in columns))
             Console(file=sys.stdout, highlight=False, markup=False).print(table)
             click.echo(f"{len(rows)} in all")
 
@@ -82,16 +87,24 @@ def qr_code(text: str) -> str:
 def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     out = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     out.writeheader()
-    out.writerows(rows)
+    out.writerows({name: _cell(row[name]) for name in columns} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _title(name: str) -> str:
     return name if "." in name else name.replace("_", " ")  # a dotted name is a key of arena.toml, to be typed as it is
 
 
-def _plain(name: str, value: Any) -> str:
+def plain(name: str, value: Any) -> str:
+    """A value for people, by its name where it is a time. Names and addresses come from outside: no control characters."""
     if value is None:
         return "-"
     if name in _TIMES:
         return datetime.datetime.fromtimestamp(value, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(_cell(value))
+    return "".join(c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode() for c in text)

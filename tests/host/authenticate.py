@@ -1,9 +1,11 @@
-"""Runs inside the guest: one pam_authenticate of the service arena-only; prints what was said, PAM's code and the seconds.
+"""Runs inside the guest: one pam_authenticate of the service arena-only, which stands in this file's folder and has no
+module but pam_arena. Prints what was said, PAM's code and the seconds.
 
 Usage: authenticate.py USER ANSWER...
 """
 
 import ctypes
+import os
 import sys
 import time
 
@@ -53,7 +55,8 @@ def main():
         return 0
 
     handle, conv = ctypes.c_void_p(), Conv(Converse(converse), None)
-    if pam.pam_start(b"arena-only", user.encode(), ctypes.byref(conv), ctypes.byref(handle)) != 0:
+    folder = os.path.dirname(os.path.abspath(__file__)).encode()
+    if pam.pam_start_confdir(b"arena-only", user.encode(), ctypes.byref(conv), folder, ctypes.byref(handle)) != 0:
         sys.exit("pam_start failed")
     begun = time.monotonic()
     result = pam.pam_authenticate(handle, 0)

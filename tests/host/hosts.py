@@ -20,6 +20,8 @@ PACKAGES = "openssh-server,openssh-client,sudo,python3"
 PASSWORD = "correct horse"
 SERVICES = ("sshd", "login", "sudo", "su")
 DRIVER = "/usr/local/lib/arena-test"
+OLDER = "0.0.9"
+SUCCESS, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 7, 9  # security/_pam_types.h
 
 Answer = str | Callable[[], str]
 
@@ -29,6 +31,14 @@ def build_packages() -> list[Path]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     subprocess.run(["make", "--silent", "deb"], cwd=ROOT, env=environment, check=True)
     return sorted((ROOT / "dist").glob("*.deb"))
+
+
+def build_older(folder: Path) -> list[Path]:
+    """The .debs of the same sources as an older version, in a folder."""
+    subprocess.run(
+        [ROOT / "packaging/build-debs", folder], env=os.environ | {"VERSION": OLDER}, check=True, capture_output=True
+    )
+    return sorted(folder.glob("*.deb"))
 
 
 class Fob:
@@ -59,6 +69,11 @@ class Fob:
         while self.step <= self._last:
             time.sleep(self.left() + 0.01)
         self._last = self.step
+        return self.at(self._last)
+
+    def ahead(self) -> str:
+        """The code that comes after the last one, early: within the window, it is accepted once."""
+        self._last += 1
         return self.at(self._last)
 
     def used(self) -> str:
@@ -131,7 +146,8 @@ class Host:
         subprocess.run([TESTHOST, "boot", "-s", suite, "-p", PACKAGES, "-o", str(os.getpid()), name], check=True)
         self.root = Path(subprocess.run([TESTHOST, "root", name], check=True, capture_output=True, text=True).stdout.strip())
         self.run("mkdir", "-p", DRIVER)
-        self.copy(HERE / "terminal.py", HERE / "dialogue.py", to=DRIVER)
+        self.copy(HERE / "terminal.py", HERE / "dialogue.py", HERE / "authenticate.py", to=DRIVER)
+        (self.root / DRIVER[1:] / "arena-only").write_text("auth required pam_arena.so\n")
 
     def stop(self) -> None:
         """Power it off and remove it."""
@@ -239,6 +255,12 @@ class Host:
     def su(self, user: str, target: str = "root") -> Dialogue:
         """su by `user`."""
         return self.dialogue(["su", target, "-c", "id -un"], user)
+
+    def authenticate(self, user: str, *answers: str) -> tuple[int, float, str]:
+        """The module alone, without any other: (PAM's code, seconds, what was said)."""
+        said, _, verdict = self.run("python3", f"{DRIVER}/authenticate.py", user, *answers).stdout.rpartition("|")
+        code, seconds = verdict.split()
+        return int(code), float(seconds), said
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""

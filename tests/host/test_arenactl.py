@@ -37,8 +37,19 @@ def test_a_generated_key_is_shown_as_a_qr_code(host: Host) -> None:
         (["token", "show", "../status"], "", NOT_FOUND, "no token has the serial"),
         (["unlock", "nobody-here"], "", NOT_FOUND, "nobody-here"),
         (["why", "00000000"], "", NOT_FOUND, "00000000"),
-        (["tokn"], "", USAGE, "there are: config, key, migrate, pin"),
+        (["tokn"], "", USAGE, "there are: code, config, grant, holder, key"),
         (["key", "import", "/etc/hostname"], "passphrase\n", REFUSED, "no key export"),
+        (["token", "resync", "T-1"], "123456\n", USAGE, "two codes are expected"),
+        (["token", "resync", "T-1"], "123456\n12345\n", REFUSED, "two codes of 6 digits are needed"),
+        (["token", "resync", "T-1", "123456", "654321"], "", USAGE, "unexpected extra arguments"),
+        (["code", "emergency", "nobody-here"], "", NOT_FOUND, "nobody-here"),
+        (["code", "temporary", "alice", "--days", "31"], "", USAGE, "--days"),
+        (["grant", "list", "nobody-here"], "", NOT_FOUND, "nobody-here"),
+        (["grant", "revoke", "nobody-here"], "", NOT_FOUND, "nobody-here"),
+        (["holder", "show", "nobody-here"], "", NOT_FOUND, "nobody-here"),
+        (["holder", "set", "nobody-here"], "", USAGE, "--mail or --language"),
+        (["holder", "set", "nobody-here", "--language", "de"], "", USAGE, "--language"),
+        (["holder", "set", "nobody-here", "--mail", "alice@school.example"], "", NOT_FOUND, "nobody-here"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_exit_status(
@@ -53,12 +64,40 @@ def test_the_configuration_is_checked_and_shown(host: Host) -> None:
     assert json.loads(host.arenactl("config", "check", "-o", "json").stdout)["verdict"] == "good"
     assert json.loads(host.arenactl("config", "show", "-o", "json").stdout)["service"]["su"]["ask"] == "caller"
     assert "login.deny_after" in host.arenactl("config", "show").stdout
-    typo = host.root / "etc/arena/arena.toml.d/typo.toml"
-    typo.write_text("[pin]\nlenght = [4, 6]\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            "[pin]\nlenght = [4, 6]\n",
+            "/etc/arena/arena.toml.d/mine.toml: unknown key 'pin.lenght'; allowed: length, digits_only",
+        ),
+        ("[lock]\nwrong_pin_disables = 101\n", "guesses its PIN with a chance of 0.0101"),
+        (
+            "[code]\nslow_typing = '300s'\nwindow = 5\n[lock]\nguess_bound = 0.004\n",
+            "guesses a code with a chance of 0.0042 a year",
+        ),
+        (
+            "[service.sshd]\ninclude_groups = ['no-such-group']\n",
+            "service.sshd.include_groups: there is no group no-such-group",
+        ),
+    ],
+    ids=["typo", "stolen-key", "known-pin", "group"],
+)
+def test_a_configuration_that_must_not_be_is_refused_with_the_reason(host: Host, lines: str, told: str) -> None:
+    mine = host.root / "etc/arena/arena.toml.d/mine.toml"
+    mine.write_text(lines)
     done = host.arenactl("config", "check", check=False)
-    typo.unlink()
-    assert done.returncode == REFUSED
-    assert "/etc/arena/arena.toml.d/typo.toml: unknown key 'pin.lenght'; allowed: length, digits_only" in done.stderr
+    mine.unlink()
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert told in done.stderr
+
+
+def test_the_two_bounds_of_a_guesser_are_printed(host: Host) -> None:
+    checked = json.loads(host.arenactl("config", "check", "-o", "json").stdout)
+    assert (checked["stolen_key"], checked["known_pin"]) == (0.001, 0.001)
+    assert host.arenactl("config", "check").stdout.count("0.001") == 2
 
 
 def test_a_lost_master_key_comes_back_from_its_export(host: Host) -> None:
@@ -80,9 +119,11 @@ def test_a_lost_master_key_comes_back_from_its_export(host: Host) -> None:
 def test_the_desk_group_may_help_but_not_hand_out_keys(host: Host) -> None:
     host.shell("id -nG carol | grep -qw arena-desk || usermod -aG arena-desk carol")
     as_carol = ["runuser", "-u", "carol", "--", "arenactl"]
-    assert host.run(*as_carol, "token", "list").returncode == DONE
-    refused = host.run(*as_carol, "token", "add", check=False)
-    assert (refused.returncode, "may not: token add" in refused.stderr) == (REFUSED, True)
+    for allowed in (["token", "list"], ["grant", "list"], ["report", "observe"], ["status"]):
+        assert host.run(*as_carol, *allowed).returncode == DONE
+    for forbidden in (["token", "add"], ["code", "emergency", "alice"], ["holder", "set", "alice", "--mail", "x@y.example"]):
+        refused = host.run(*as_carol, *forbidden, check=False)
+        assert (refused.returncode, f"may not: {' '.join(forbidden[:2])}" in refused.stderr) == (REFUSED, True)
     stranger = host.run("runuser", "-u", "bob", "--", "arenactl", "status", check=False)
     assert stranger.returncode == 3
     assert "be root, or in the group arena-desk" in stranger.stderr

@@ -12,7 +12,8 @@ EXPOSURE = 11  # tenths: what `systemd-analyze security` measures
 PUT = """
 import sys
 sys.path.insert(0, "/usr/share/arenad")
-from arenad.spool import SPOOL, Mail, make_message_id, put
+from arenad.config import SPOOL
+from arenad.spool import Mail, make_message_id, put
 mail = Mail(sys.argv[1], "Votre clé\u00a0: activée", "Voilà.\\n", make_message_id("school.example"))
 put(SPOOL, "arena@school.example", mail)
 print(mail.message_id)

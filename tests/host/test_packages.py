@@ -87,7 +87,7 @@ def test_the_packages_are_lintian_clean_and_the_man_pages_render(spare: Host, de
     spare.run("mkdir", "-p", "/root/debs")
     spare.copy(*debs, to="/root/debs")
     spare.shell("lintian --fail-on error,warning /root/debs/*.deb")
-    for page in ("pam_arena.8", "arenad.8", "arenactl.1", "arena.toml.5"):
+    for page in ("pam_arena.8", "arenad.8", "arenactl.1", "arena-key.1", "arena.toml.5"):
         done = spare.run("man", "--warnings", "-E", "UTF-8", "-l", f"/usr/share/man/man{page[-1]}/{page}.gz")
         assert done.stderr == "", page
         assert len(done.stdout) > 1000, page

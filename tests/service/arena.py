@@ -36,6 +36,8 @@ class Service:
     def __init__(self, folder: Path, extra: str = "") -> None:
         self.folder = folder
         self.socket_path = str(folder / "auth.sock")
+        self.spool = folder / "out"
+        self.spool.mkdir()
         self.url = f"sqlite:///{folder}/arena.db"
         self.config = folder / "arena.toml"
         # SLOW tokens show their next code later than any caller waits.
@@ -60,7 +62,7 @@ class Service:
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "NOTIFY_SOCKET": str(self.folder / "notify"),
         }
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config)]
+        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,)
@@ -127,6 +129,7 @@ class Token:
     """The key in the holder's hand; codes by pyotp's own generator, not by ours."""
 
     def __init__(self, seed: Secret, mechanism: Mechanism) -> None:
+        self.seed = seed
         secret = base64.b32encode(seed.reveal()).decode()
         self.period = mechanism.period
         self._totp = pyotp.TOTP(

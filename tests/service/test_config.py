@@ -10,6 +10,7 @@ from arenad.config_values import seconds
 from pam_arena.conversation import PromptStyle
 from pam_arena.errors import ConfigError
 from pam_arena.pin import PinChoice
+from pam_arena.texts import LANGUAGES, REPLACEABLE, texts_in
 
 SHIPPED = Path(__file__).parents[2] / "packaging/arena.toml"
 
@@ -119,10 +120,12 @@ LONG = "x" * 256
         ('[service.sshd.texts]\npin = "PIN {: "', "service.sshd.texts.pin", PROMPT_RULE),
         (f'[service.sshd.texts]\npin = "{"x" * 46}"', "service.sshd.texts.pin", PROMPT_RULE),
         (f'[service.sshd.texts]\npin = "{"暗" * 23}"', "service.sshd.texts.pin", PROMPT_RULE),
-        ('[service.sshd.texts]\nchoose_pin = "{min!r:>9}: "', "service.sshd.texts.choose_pin", "with {min}, {max}"),
-        ('[service.sshd.texts]\nchoose_pin = "{min.real}: "', "service.sshd.texts.choose_pin", "with {min}, {max}"),
+        ('[service.sshd.texts]\nchoose_pin = "{min!r:>9}: "', "service.sshd.texts.choose_pin", "with {max}, {min}"),
+        ('[service.sshd.texts]\nchoose_pin = "{min.real}: "', "service.sshd.texts.choose_pin", "with {max}, {min}"),
         ('[service.sshd.texts]\ndenied = "No."', "service.sshd.texts.denied", "{ref}, which must be there"),
         (f'[service.sshd.texts]\ndenied = "{{ref}}{"x" * 120}"', "service.sshd.texts.denied", "at most 120 columns"),
+        ('[service.sshd.texts]\ngenerated_pin = "Done."', "service.sshd.texts.generated_pin", "{pin}, which must be there"),
+        ('[service.sshd.texts]\nkey_lost = "Oh."', "'service.sshd.texts.key_lost'", "joined, pin, passcode, denied"),
         ("[service.sshd]\ntexts = 1", "service.sshd.texts", "a section, [service.sshd.texts]"),
         ('[[peer]]\nuser = "www-data"', "peer 1", "services is missing"),
         ('[[peer]]\nservices = ["httpd"]', "peer 1", "user is missing"),
@@ -217,6 +220,15 @@ def test_a_file_that_is_no_toml_is_refused_by_name(path: Path, content: bytes, t
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", REPLACEABLE)
+def test_a_service_may_say_every_text_as_it_is_shipped(path: Path, language: str, name: str) -> None:
+    shipped = vars(texts_in(language))
+    text = shipped[name] if name in shipped else shipped[f"_{name}"]
+    drop_in(path, f"[service.sshd.texts]\n{name} = {json.dumps(text)}\n")
+    assert load(path).service("sshd").texts == {name: text}
 
 
 def test_a_service_takes_what_it_leaves_out_from_the_default(path: Path) -> None:

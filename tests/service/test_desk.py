@@ -3,51 +3,17 @@
 import json
 import os
 import pwd
-import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from arena import LAUNCH, Service
+from arena import Service
 from arenad.desk.roles import MAY, Role, roles_of
 from arenad.store.schema import audit
-
-
-class DeskService:
-    """arenad desk beside a running arenad."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.path = str(service.folder / "desk.sock")
-        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listening.bind(self.path)
-        self._listening.listen(64)
-        env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
-        env["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(service.config), "desk"]
-        fd = self._listening.fileno()
-        self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
-
-    def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=self.path), timeout=20) as client:
-            return client.request(method, "http://desk" + path, json=body)
-
-    def close(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(15) == 0
-        self._listening.close()
-
-
-@pytest.fixture
-def desk(service: Service) -> Iterator[DeskService]:
-    one = DeskService(service)
-    yield one
-    one.close()
-
+from desk_service import DeskService
 
 SEED = "3132333435363738393031323334353637383930"
 
@@ -119,7 +85,8 @@ def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskSer
 @pytest.mark.parametrize("verb", sorted(MAY))
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({Role.DESK}), frozenset({Role.ADMIN})], ids=["none", "desk", "admin"])
 def test_every_cell_of_the_table_of_roles(verb: str, roles: frozenset[Role]) -> None:
-    for_the_desk = {"status", "token list", "token show", "token disable", "pin reset", "unlock", "why"}
+    for_the_desk = {"status", "token list", "token show", "token disable", "token resync", "pin reset", "unlock", "why"}
+    for_the_desk |= {"holder show", "code temporary", "grant list", "grant revoke", "report observe"}
     expected = Role.ADMIN in roles or (Role.DESK in roles and verb in for_the_desk)
     assert bool(roles & MAY[verb]) == expected
 

@@ -222,7 +222,7 @@ def start(office: Office, tmp_path: Path) -> Iterator[Callable[[], subprocess.Po
     started: list[subprocess.Popen[str]] = []
 
     def begin() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "arenad", "--config", str(file), "mail", "--spool", str(office.spool)]
+        command = [sys.executable, "-m", "arenad", "--config", str(file), "--spool", str(office.spool), "mail"]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         return started[-1]
 

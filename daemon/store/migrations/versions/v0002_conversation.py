@@ -1,6 +1,6 @@
 """What the whole conversation needs: PIN lengths and history, failures of a year, recovery codes, grants, strangers.
 
-Expand only: release 0.1.0 still opens the tables that it knows.
+Nothing that 0001 had is changed or taken away.
 """
 
 import sqlalchemy as sa

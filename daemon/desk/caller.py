@@ -1,0 +1,48 @@
+"""Who asks the desk, with what, and whom they mean. WHO is a user or a serial everywhere."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from pam_arena.errors import NotFound
+
+from ..audit import Event, append
+from ..config import Config
+from ..store import inventory as store
+from ..vault import Vault
+
+Connection = sa.engine.Connection
+Result = dict[str, Any]  # what arenactl shows, as plain values
+
+
+@frozen
+class Caller:
+    """Who asks, and with what: the vault, the configuration, the time in seconds since 1970 UTC."""
+
+    actor: str
+    vault: Vault
+    config: Config
+    now: int
+
+    def note(self, connection: Connection, event: str, holder: str = "", serial: str = "", detail: str = "") -> None:
+        """Add the audit row of a change."""
+        append(connection, self.now, Event(event, holder, serial, detail=detail, actor=self.actor, service="desk"))
+
+
+def token_of(connection: Connection, serial: str) -> store.Row:
+    """The token of a serial. Raises NotFound."""
+    token = store.find_token(connection, serial)
+    if token is None:
+        raise NotFound(f"no token has the serial {serial!r}: arenactl token list")
+    return token
+
+
+def holder_of(connection: Connection, who: str) -> store.Row:
+    """The holder of a name, or of a token's serial. Raises NotFound."""
+    token = store.find_token(connection, who)
+    name = token.holder if token is not None and token.holder is not None else who
+    holder = store.find_holder(connection, name)
+    if holder is None:
+        raise NotFound(f"{who!r} is neither a holder nor the serial of a holder's token: arenactl token list")
+    return holder

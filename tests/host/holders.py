@@ -1,0 +1,84 @@
+"""Holders with fobs, and the dialogues that they have with sshd, login, sudo and su.
+
+What a holder sees is held against tests/host/golden/; ARENA_GOLDEN=write rewrites it, to be read in review.
+"""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+from hosts import PASSWORD, Answer, Dialogue, Host
+
+GOLDEN = Path(__file__).with_name("golden")
+ASK_PIN, ASK_CODE = r"leave empty\): ", r"on your key\): "
+CHOOSE, AGAIN, NEW = r"Choose a PIN \(4 to 6 digits\): ", "Same PIN again: ", r"PIN \+ new code: "
+PASSWORD_PROMPT = r"[Pp]assword[^\n]*: "
+PIN = "2846"
+SHELL = "arena-in"
+REFUSED = r"Permission denied|Login incorrect|Sorry, try again|Authentication failure"
+
+Step = tuple[str, Answer, str]  # prompt, answer, what stands for the answer in the transcript
+_numbers = itertools.count(1)
+
+
+class Holder:
+    """A user of the host with a fob, in new-PIN mode."""
+
+    def __init__(self, host: Host, *, period: int = 5) -> None:
+        self.host, self.name = host, f"holder{next(_numbers)}"
+        host.add_user(self.name, groups="sudo")
+        self.fob = host.give_fob(self.name, f"K-{self.name}", period=period)
+
+    def passcode(self) -> str:
+        """PIN + a fresh code."""
+        return PIN + self.fob.fresh()
+
+    def first_steps(self) -> list[Step]:
+        """What the first login asks after the password."""
+        create: list[Step] = [(CHOOSE, PIN, "a PIN"), (AGAIN, PIN, "the same PIN")]
+        return [(ASK_PIN, "", ""), (ASK_CODE, self.fob.fresh, "code"), *create, (NEW, self.passcode, "PIN + new code")]
+
+    def steps(self, pin: str = PIN) -> list[Step]:
+        """What every other login asks after the password."""
+        return [(ASK_PIN, pin, "PIN"), (ASK_CODE, self.fob.fresh, "code")]
+
+    def ssh(self) -> Dialogue:
+        """A login over ssh, whose shell says that it is there."""
+        return self.host.ssh(self.name, "echo arena-in")
+
+    def enter(self) -> None:
+        """The first login, password-first."""
+        assert SHELL in play(self.ssh(), [password(), *self.first_steps()], SHELL)
+
+
+def password() -> Step:
+    return (PASSWORD_PROMPT, PASSWORD, "password")
+
+
+def play(dialogue: Dialogue, steps: list[Step], end: str, timeout: float = 15) -> str:
+    """Hold a dialogue up to `end`; returns its transcript without what differs from run to run."""
+    with dialogue:
+        for prompt, answer, label in steps:
+            dialogue.expect(prompt, timeout=timeout)
+            dialogue.send(answer, label or "nothing")
+        dialogue.expect(end, timeout=timeout)
+    text = dialogue.transcript.replace("\r", "")
+    text = re.sub(r"(about|dans) \d+ s", r"\1 N s", text)
+    text = re.sub(r"\A[^⟦]* login: (?=⟦)", "login: ", text)  # getty's name of the system and the host
+    text = re.sub(r"\(ref [0-9A-Z]{8}\)", "(ref REFERENCE)", text)
+    return re.sub(r"holder\d+", "alice", text)
+
+
+def check_golden(name: str, transcript: str) -> None:
+    """Hold a transcript against the one in golden/."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("ARENA_GOLDEN") == "write":
+        path.write_text(transcript)
+    assert transcript == path.read_text()
+
+
+def refuse(dialogue: Dialogue, steps: list[Step]) -> str:
+    transcript = play(dialogue, steps, REFUSED)
+    assert SHELL not in transcript
+    return transcript

@@ -1,0 +1,53 @@
+"""A real arenad desk for tests, beside a running arenad, asked over its real socket."""
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+from arena import LAUNCH, Service
+
+
+class DeskService:
+    """arenad desk beside a running arenad."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.path = str(service.folder / "desk.sock")
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(self.path)
+        self._listening.listen(64)
+        env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
+        env["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(service.config), "desk"]
+        fd = self._listening.fileno()
+        self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
+
+    def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=self.path), timeout=20) as client:
+            return client.request(method, "http://desk" + path, json=body)
+
+    def close(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(15) == 0
+        self._listening.close()
+
+    def get(self, path: str) -> Any:
+        """What is there; it must be."""
+        answer = self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def do(self, path: str, body: object = None) -> Any:
+        """Have something done; it must be."""
+        answer = self.ask("POST", path, body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def refuse(self, path: str, body: object = None) -> str:
+        """Have something refused; returns the sentence."""
+        answer = self.ask("POST", path, body)
+        assert (answer.status_code, answer.json()["exit"]) in ((409, 1), (404, 4)), answer.text
+        return str(answer.json()["error"])
