@@ -186,8 +186,8 @@ class Settlement:
         count_failures(connection, account.holder_id, now, int(counted))
         if granted and attempt.origin.kind == REMOTE:
             forget_addresses(connection, account.holder_id, int(now) - KNOWN_FOR)
-            own = Standing(REMOTE, attempt.origin.key, granted_at=int(now))
-            write_standing(connection, account.holder_id, own)
+            own = standing if standing.key else Standing(REMOTE, attempt.origin.key)
+            write_standing(connection, account.holder_id, evolve(own, granted_at=int(now)))
         if granted and attempt.grant is not None:
             terms = attempt.grant
             until = int(now + terms.seconds)
