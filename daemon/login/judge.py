@@ -9,7 +9,17 @@ from ..audit import Reason
 from ..store.schema import State
 from .attempt import Finding
 
-NOT_COUNTED = frozenset({Reason.MALFORMED, Reason.USED_AGAIN, Reason.WAITING, Reason.CLOSED})
+# No guess, or none that was looked at; the PIN of one who may have no more mails was right.
+NOT_COUNTED = frozenset(
+    {
+        Reason.MALFORMED,
+        Reason.USED_AGAIN,
+        Reason.WAITING,
+        Reason.CLOSED,
+        Reason.MAIL_TOO_MANY,
+        Reason.MAIL_NO_ADDRESS,
+    }
+)
 
 Verdict = tuple[Outcome, Reason]
 
