@@ -220,7 +220,7 @@ class Reference:
             return False, False, 0
         off = typed.step - fob.expected(at)
         if fob.period is None:
-            return 0 <= off < AHEAD, 0 <= off < AHEAD, 0
+            return -1 <= off < AHEAD, -1 <= off < AHEAD, 0  # -1: the last one, once more
         ago = typed.step - fob.expected(prompted)  # against the display when the prompt appeared
         longest = typed.step - fob.expected(max(prompted, at - self._code.slow_typing))
         near = -REACH <= off <= self._code.window and longest >= -self._code.window
