@@ -93,10 +93,10 @@ class Door:
 
     def _in_granted_session(self, found: Admission, start: Start, now: int, since: int) -> bool:
         """Whether this is sudo in an ssh session of the same user, from an address whose grant still holds."""
-        if found.address or not start.tty or start.ruser not in ("", found.name):
+        if found.address or not start.tty or start.ruser != found.name:
             return False
         session = remote_session(start.tty)
-        if session is None or session.uid != found.uid or uid_of(found.name) != found.uid:
+        if session is None or session.uid != uid_of(found.name):
             return False
         return self._reader.read(lambda c: find_session_grant(c, found.name, session.address, now, since))
 

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from pam_arena import pin, recovery
 from pam_arena.conversation import Outcome, Verdict
+from pam_arena.errors import ArenaError
 from pam_arena.otp import Kind
 
 from ..audit import Event, Reason, append, append_stranger, new_ref
@@ -30,21 +31,22 @@ _HOUR = 3600
 
 @frozen(repr=False)
 class Subject:
-    """Whom a right code belongs to: needed to give them a PIN, or to ask them for the next code."""
+    """Whom a code belongs to, and what its verdict was: only some may be given a PIN, or be asked for the next code."""
 
+    outcome: Outcome
     name: str
     account: Account
     match: Match
-    typed: pin.Passcode
 
     @property
     def pin_before(self) -> bytes | None:
         """The sealed PIN that the holder had."""
         return self.account.pin if self.account.has_pin else None
 
-    def after(self, match: Match, typed: pin.Passcode) -> "Subject":
-        """The same holder after the next code."""
-        return evolve(self, match=match, typed=typed)
+    def require(self, *outcomes: Outcome) -> None:
+        """Raises ArenaError unless the verdict was one of these: the conversation is not trusted with this alone."""
+        if self.outcome not in outcomes:
+            raise ArenaError(f"out of turn: the verdict on {self.name} was {self.outcome.value}")
 
     def seconds_left(self, now: float) -> int:
         """Seconds until the display of the token changes."""

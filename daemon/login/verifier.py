@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import sqlalchemy as sa
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pam_arena import pin
-from pam_arena.conversation import Verdict
+from pam_arena.conversation import Outcome, Verdict
 from pam_arena.secret import Secret
 
 from ..audit import Event, Reason, append
@@ -73,16 +73,18 @@ class Verifier:
         finding, verdict = await self._in_turn(
             attempt, lambda reader: examine(reader, self._vault, code, attempt), Settlement.of_passcode
         )
-        return Verified(verdict, Subject(attempt.name, finding.account, finding.match, finding.typed), finding.password)
+        subject = Subject(verdict.outcome, attempt.name, finding.account, finding.match)
+        return Verified(verdict, subject, finding.password)
 
     async def verify_next(self, attempt: Attempt, subject: Subject) -> Verified:
         """The verdict on the next code, alone, of a holder whose passcode was right. Raises as `verify` does."""
+        subject.require(Outcome.NEXT_CODE)
         finding, verdict = await self._in_turn(
             attempt,
             lambda reader: examine_next(reader, self._vault, attempt, subject.match),
             lambda settlement, finding: settlement.of_next_code(finding, subject),
         )
-        return Verified(verdict, subject.after(finding.match, finding.typed))
+        return Verified(verdict, evolve(subject, outcome=verdict.outcome, match=finding.match))
 
     async def order_mail(self, attempt: Attempt) -> MailOrder | None:
         """Make a code to be mailed, if the PIN is right and the holder may have one. Raises as `verify` does."""
@@ -110,6 +112,7 @@ class Verifier:
 
     async def create_pin(self, attempt: Attempt, subject: Subject, chosen: Secret) -> int | None:
         """Store the PIN that a holder confirmed; returns the seconds until their display changes, None for an earlier PIN."""
+        subject.require(Outcome.GRANTED, Outcome.NEW_PIN)
         text, keep = chosen.reveal().decode("utf-8", "surrogateescape"), self.config.pin.history
         record = await self._hash(
             lambda reader: make_record(reader, self._vault, self._hasher, self._entropy, subject, text, keep)
