@@ -138,7 +138,7 @@ class Session:
         if self._operation is Operation.AUTHENTICATE:
             self._talk = talk.log_in(manner, start.passcode, bool(start.options & Option.FIRST_PASS))
         elif self._operation is Operation.CHANGE_PIN:
-            self._talk = talk.change_pin(manner)
+            self._talk = talk.change_pin(evolve(manner, observe=False))  # a login alone is only observed
         else:
             log.error("operation %s is not offered by this release", self._operation.name)
             return self._finish(PAM_SYSTEM_ERR)
@@ -197,7 +197,8 @@ class Session:
 
     async def _mail_code(self, attempt: Attempt) -> None:
         loop, due = asyncio.get_running_loop(), self._due()
-        order = await self._desk.verifier.order_mail(attempt)
+        with attempt.second:
+            order = await self._desk.verifier.order_mail(attempt)
         await asyncio.sleep(due - loop.time())  # as a denial: nobody learns whether a mail goes
         self._go_on(None)
         if order is not None:
@@ -254,7 +255,7 @@ class Session:
             at=clock.now(),
             prompted_at=self._prompted_at,
             forward=forward,
-            observe=found.service.mode == "observe",
+            observe=self._observes,
             grant=found.grant,
         )
 

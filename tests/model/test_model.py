@@ -318,7 +318,9 @@ class Model(RuleBasedStateMachine):
                 holder.name,
             )
             waits = {(*key, one.failures, one.until, int(one.closed)) for key, one in holder.waits.items() if one.failures}
-            assert set(rows) == waits, self.house.look("SELECT at, event, outcome, reason, address, actor FROM audit ORDER BY id DESC LIMIT 9")
+            assert set(rows) == waits, self.house.look(
+                "SELECT at, event, outcome, reason, address, actor FROM audit ORDER BY id DESC LIMIT 9"
+            )
             states = self.house.look(
                 "SELECT serial, state = 'active', last_step FROM token JOIN holder h ON h.id = holder_id WHERE name = ?",
                 holder.name,
