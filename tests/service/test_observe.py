@@ -14,7 +14,7 @@ from pam_arena.otp import Kind, Mechanism
 from pam_arena.protocol import Operation
 
 HOTP = Mechanism(kind=Kind.HOTP)
-PAM_PERM_DENIED, PAM_IGNORE = 6, 25
+PAM_PERM_DENIED, PAM_AUTHTOK_ERR, PAM_IGNORE = 6, 20, 25
 
 
 @pytest.fixture
