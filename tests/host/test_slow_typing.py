@@ -1,4 +1,4 @@
-"""Time that people take: codes typed slowly, the wait for the next display, a caller who does not wait so long; three keys."""
+"""Time that people take: codes typed slowly, the wait for the next display, and a caller who does not wait so long."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from holders import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
-from hosts import AUTH_ERR, SUCCESS, Fob, Host
+from hosts import Host
 
 LOG_IN_AGAIN = r"PIN created\. Log in again: PIN \+ new code\."
 FRENCH_PIN, FRENCH_CODE = r"laisser vide\).: ", r"sur la cl..?\).: "
@@ -138,27 +138,3 @@ def test_a_caller_who_does_not_wait_so_long_sends_the_holder_to_log_in_again(wai
         told = refuse(newcomer.ssh(), [password(), *steps[language]])
     check_golden("ssh-log-in-again" if language == "en" else "ssh-log-in-again-french", told)
     play(newcomer.ssh(), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, fob.ahead, "new code")], SHELL)
-
-
-# --- several keys -----------------------------------------------------------------------------------------------------
-
-
-def test_three_keys_have_one_pin_and_each_opens(holder: Holder) -> None:
-    host = holder.host
-    fobs: list[Fob] = [holder.fob, *(host.give_fob(holder.name, f"K{n}-{holder.name}") for n in (2, 3))]
-    play(holder.ssh(), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, fobs[1].fresh, "code of the second key")], SHELL)
-    play(host.login(holder.name), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, fobs[2].fresh, "code of the third")], r"\$ ")
-    play(host.sudo(holder.name, "echo", SHELL), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, fobs[0].fresh, "code")], SHELL)
-    assert host.authenticate(holder.name, PIN, fobs[1].used())[0] == AUTH_ERR
-    assert host.authenticate(holder.name, PIN, fobs[1].fresh())[0] == SUCCESS
-
-
-def test_a_fourth_key_is_refused_and_a_disabled_one_does_not_open(holder: Holder) -> None:
-    host = holder.host
-    second, third = (host.give_fob(holder.name, f"K{n}-{holder.name}") for n in (2, 3))
-    host.arenactl("token", "add", "--serial", f"K4-{holder.name}")
-    done = host.arenactl("token", "assign", f"K4-{holder.name}", holder.name, check=False)
-    assert f"{holder.name} has 3 tokens already" in done.stderr
-    host.arenactl("token", "disable", second.serial)
-    assert host.authenticate(holder.name, PIN, second.fresh())[0] == AUTH_ERR
-    assert host.authenticate(holder.name, PIN, third.fresh())[0] == SUCCESS
