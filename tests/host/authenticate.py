@@ -1,7 +1,7 @@
 """Runs inside the guest: one pam_authenticate of the service arena-only, which stands in this file's folder and has no
-module but pam_arena. Prints what was said, PAM's code and the seconds.
+module but pam_arena. Prints what was said (with --all, each message with its style), PAM's code and the seconds.
 
-Usage: authenticate.py USER ANSWER...
+Usage: authenticate.py [--all] USER ANSWER...
 """
 
 import ctypes
@@ -40,17 +40,23 @@ class Conv(ctypes.Structure):
 
 
 def main():
-    """Answer the prompts in order, and print the texts that want no answer."""
+    """Answer the prompts in order, and print what was said."""
     pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
     libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
-    user, *answers = sys.argv[1:]
+    arguments = [one for one in sys.argv[1:] if one != "--all"]
+    everything = len(arguments) < len(sys.argv) - 1
+    user, *answers = arguments
 
     def converse(count, messages, responses, _data):
         responses[0] = libc.calloc(count, ctypes.sizeof(Response))
         message = messages[0].contents
+        if everything:
+            print(message.style, message.text.decode(), end="|")
         if message.style in ASKS:
-            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(answers.pop(0).encode())
-        else:
+            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(
+                answers.pop(0).encode("utf-8", "surrogateescape")
+            )
+        elif not everything:
             print(message.text.decode(), end="|")
         return 0
 

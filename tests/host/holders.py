@@ -66,7 +66,7 @@ def play(dialogue: Dialogue, steps: list[Step], end: str, timeout: float = 15) -
     text = dialogue.transcript.replace("\r", "")
     text = re.sub(r"(about|dans) \d+ s", r"\1 N s", text)
     text = re.sub(r"\A[^⟦]* login: (?=⟦)", "login: ", text)  # getty's name of the system and the host
-    text = re.sub(r"\(ref [0-9A-Z]{8}\)", "(ref REFERENCE)", text)
+    text = re.sub(r"(\(r\S+ )[0-9A-Z]{8}\)", r"\1REFERENCE)", text)  # (ref …), (réf. …)
     return re.sub(r"holder\d+", "alice", text)
 
 
