@@ -59,7 +59,7 @@ def enrolled(host: Host, *, period: int = 5) -> Holder:
 
 
 def bring_about(host: Host) -> list[State]:
-    """Have one account in each state. The service runs with SETTINGS."""
+    """Have one account in each state, and no two states that use the display of one fob. The service runs with SETTINGS."""
     plain, used, waits, shut, old = enrolled(host), enrolled(host, period=60), *(enrolled(host) for _ in range(3))
     disabled, bare, many = (enrolled(host) for _ in range(3))
     new, lapsed, button = Holder(host), Holder(host), Holder(host)

@@ -18,9 +18,17 @@ from hosts import AUTH_ERR, Dialogue, Host
 from states import SETTINGS, State, bring_about
 
 T = TypeVar("T")
+# From 9.8 on sshd turns away an address after a few denials; here they are many, and all from the same one.
+PATIENT_SSHD = """
+if sshd -T | grep -q '^persourcepenalties'; then
+    echo 'PerSourcePenalties no' >/etc/ssh/sshd_config.d/patient.conf
+    systemctl reset-failed ssh
+    systemctl restart ssh
+fi
+"""
 DENY_AFTER = 1.0  # seconds: the default
-BAND = 0.1  # seconds within which all denials leave
-AT_ONCE = 6  # logins: as many as two cores set up without making each other wait
+BAND = 0.1  # seconds, from then on, within which all denials arrive
+AT_ONCE = 9  # logins, half of all states: they spend their time in waits
 JOINED = r"Passcode \(PIN \+ code; first: code\): "
 MAILED = r"a code was mailed\. Code: "
 PIN_FRENCH, CODE_FRENCH = r"laisser vide\).: ", r"sur la cl..?\).: "
@@ -29,7 +37,7 @@ JOINED_FRENCH, MAILED_FRENCH = r"fois.: code\).: ", r"par mel\. Code.: "
 
 @frozen
 class Manner:
-    """How a host asks. language: TOML that stands before and after the first section. ssh: whether sshd is asked too."""
+    """How a host asks. top, sections: TOML for the top, and for [service.default]. ssh: whether sshd is asked too."""
 
     name: str
     top: str = ""
@@ -58,14 +66,13 @@ class Manner:
 
 
 FRENCH = (PIN_FRENCH, CODE_FRENCH, JOINED_FRENCH, MAILED_FRENCH)
+# Each language with each way of asking, and each of both with and without mails.
 MANNERS = [
     Manner("english-split"),
-    Manner("english-joined", joined=True),
-    Manner("french-split", top='language = "fr"', prompts=FRENCH),
     Manner("french-joined", sections='language = "fr"\n', joined=True, prompts=FRENCH),
-    Manner("english-mail-split", mail=True),
-    # sshd replaces what is typed for a name it does not know, the star of `PIN*` too: see arena.toml(5).
-    Manner("french-mail-joined", top='language = "fr"', joined=True, mail=True, prompts=FRENCH, ssh=False),
+    Manner("french-mail-split", top='language = "fr"', mail=True, prompts=FRENCH),
+    # sshd replaces what is typed for a name that may not log in, the star of `PIN*` too, so that this shows over ssh.
+    Manner("english-mail-joined", joined=True, mail=True, ssh=False),
 ]
 
 
@@ -73,6 +80,7 @@ MANNERS = [
 def states(host: Host) -> Iterator[list[State]]:
     """One account in each state, on a host that asks for PIN and code first."""
     host.arena_first(("sshd", "login"))
+    host.shell(PATIENT_SSHD)
     _configure(host, MANNERS[0])
     yield bring_about(host)
     _drop_in(host).unlink()
@@ -80,6 +88,7 @@ def states(host: Host) -> Iterator[list[State]]:
     host.shell(
         "systemctl stop arena-mail.path arena-mail.service; rm -f /var/spool/arena/out/*; systemctl start arena-mail.path"
     )
+    host.run("rm", "-f", "/etc/ssh/sshd_config.d/patient.conf")
     host.without_arena()
 
 
@@ -97,30 +106,29 @@ def _configure(host: Host, manner: Manner) -> None:
 @pytest.mark.parametrize("manner", MANNERS, ids=lambda manner: manner.name)
 def test_every_state_is_denied_in_the_same_words_and_the_same_time(host: Host, states: list[State], manner: Manner) -> None:
     _configure(host, manner)
-    overheard = _each(states, partial(_overhear, host, manner))
-    assert len({said for said, _ in overheard.values()}) == 1, overheard
     denials = 2 if manner.mail else 1  # that a code is, or is not, mailed is answered after the same time as a denial
+    latest = (DENY_AFTER + BAND) * denials
+    overheard = _each(states, partial(_overhear, host, manner), AT_ONCE // 4)
+    # A busy machine only ever adds: who was late is looked at again, alone.
+    overheard |= _each([one for one in states if overheard[one.what][1] > latest], partial(_overhear, host, manner), 1)
+    assert len({said for said, _ in overheard.values()}) == 1, overheard
     seconds = {what: taken for what, (_, taken) in overheard.items()}
     print(f"{host.suite} {manner.name}: {min(seconds.values())} to {max(seconds.values())} s")
     assert DENY_AFTER * denials <= min(seconds.values()), seconds
-    assert max(seconds.values()) - min(seconds.values()) < BAND * denials, seconds
+    assert max(seconds.values()) <= latest, seconds
     golden = next(iter(overheard.values()))[0]
     for program in ("ssh", "login") if manner.ssh else ("login",):
         ask: Callable[[str], Dialogue] = getattr(host, program)
-        seen = _each(states, partial(_see, ask, manner))
+        seen = _each(states, partial(_see, ask, manner), AT_ONCE)
         assert len(set(seen.values())) == 1, seen
         golden += f"\n--- {program}\n{next(iter(seen.values()))}\n"
     check_golden(f"all-states-{manner.name}", f"--- the module alone: style and text of each message, PAM's code\n{golden}")
 
 
-def _each(states: list[State], attempt: Callable[[State], T]) -> dict[str, T]:
-    """What comes of an attempt in each state. Those of one account come one after another: they share a fob."""
-    by_user: dict[str, list[State]] = {}
-    for state in states:
-        by_user.setdefault(state.user, []).append(state)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = pool.map(lambda mine: [(state.what, attempt(state)) for state in mine], by_user.values())
-        return dict(one for mine in done for one in mine)
+def _each(states: list[State], attempt: Callable[[State], T], at_once: int) -> dict[str, T]:
+    """What comes of an attempt in each state, so many at once."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return dict(zip([state.what for state in states], pool.map(attempt, states), strict=True))
 
 
 def _overhear(host: Host, manner: Manner, state: State) -> tuple[str, float]:
@@ -135,4 +143,5 @@ def _overhear(host: Host, manner: Manner, state: State) -> tuple[str, float]:
 
 def _see(ask: Callable[[str], Dialogue], manner: Manner, state: State) -> str:
     """What a person sees who is denied."""
-    return refuse(ask(state.user), manner.steps(state)).replace(state.user, "alice")
+    seen = refuse(ask(state.user), manner.steps(state)).replace(state.user, "alice")
+    return re.sub(r"\n+Login", "\nLogin", seen)  # bookworm's login(1) leaves a line empty before its own words
