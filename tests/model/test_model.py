@@ -16,9 +16,9 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from person import AUTH_ERR, MAILING, OBSERVED, SUCCESS, UNAVAIL
+from person import AUTH_ERR, MAILING, OBSERVED, SUCCESS, UNAVAIL, start
 from reference import CONSOLE, DAY, LOCAL, REMOTE, YEAR, YEARLY, Fate, Recovery
-from world import FOLDER, WRONG, World, start
+from world import FOLDER, WRONG, World
 
 EXAMPLES = int(os.environ.get("ARENA_MODEL_EXAMPLES", "0"))
 ORIGINS = [(CONSOLE, ""), *((REMOTE, f"192.0.2.{n}") for n in (1, 2, 3)), (LOCAL, "1001"), (LOCAL, "1002")]
@@ -76,7 +76,7 @@ class Model(RuleBasedStateMachine):
         number=st.integers(-13, 13),
         delay=st.sampled_from([0, 0, 20, 100]),
         how=st.sampled_from(SPELLINGS),
-        then=st.sampled_from(["right", "right", "right", "late", "same", "wrong", "junk", "gone"]),
+        then=st.sampled_from(["right", "right", "overtaken", "reset", "late", "same", "wrong", "junk", "gone"]),
         joined=st.booleans(),
         service=st.sampled_from(["sshd", "sshd", OBSERVED]),
     )

@@ -26,14 +26,12 @@ from arenad.store.inventory import (
 from arenad.store.recovery import add_codes
 from arenad.store.schema import CodeKind, State
 from house import BEGINNING, CHEAP, House, Talk, make_template
-from person import UNTESTED, Person, Typist, gone, press_on, spell
-from reference import DAY, LOCAL, REMOTE, Fob, Holder, Recovery, Reference, Typed, Witness
+from person import UNTESTED, Person, Typist, gone, press_on, spell, start
+from reference import DAY, REMOTE, Fob, Holder, Recovery, Reference, Typed, Witness
 from sqlalchemy.engine import Connection
 
 from pam_arena.otp import Kind, Mechanism
-from pam_arena.protocol import Operation, Option
 from pam_arena.secret import Secret
-from pam_arena.wire import Start
 
 FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a store that no disk slows down
 FOLDER = tempfile.TemporaryDirectory(prefix="arena-model-", dir=FAST)
@@ -47,20 +45,6 @@ def template() -> Path:
     path = Path(FOLDER.name, "template.db")
     make_template(path)
     return path
-
-
-def start(name: str, origin: tuple[str, str], service: str = "sshd", joined: bool = False) -> Start:
-    """A login as the module reports it."""
-    kind, key = origin
-    return Start(
-        Operation.AUTHENTICATE,
-        service,
-        name,
-        ruser="bob" if kind == LOCAL else "",
-        rhost=key if kind == REMOTE else "",
-        uid=int(key) if kind == LOCAL else 0,
-        options=Option.JOINED if joined else Option.SPLIT,
-    )
 
 
 class World:
@@ -151,10 +135,16 @@ class World:
 
         def typist(person: Person) -> Typed | None:
             assert person.pending is not None
-            fob, step = person.pending.fob, person.pending.step + {"right": 1, "late": 2}.get(then, 0)
+            fob, step = (
+                person.pending.fob,
+                person.pending.step + {"right": 1, "overtaken": 1, "reset": 1, "late": 2}.get(then, 0),
+            )
             if then in ("wrong", "junk"):
                 return self.passcode(person.holder, "", then, 0, 3)
             press_on(fob, step, self.house)
+            if then == "reset":
+                at = int(self.house.clock.now())
+                self.house.do(lambda connection: self.desk(connection, person.holder, "reset", 0, at))
             return (
                 Typed("", fob.code(step), fob, step) if self._meanings(person.holder, fob.code(step)) <= {(fob, step)} else None
             )
@@ -202,6 +192,7 @@ class World:
             self._new_code(then, which),
             cycle((EASY, *PINS)),
             mail_pin,
+            then == "overtaken",
         )
         login = self.house.converse(start(holder.name, origin, service, joined), person.answer)
         talk, *others = self.house.run(login, *crowd)
