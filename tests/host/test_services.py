@@ -38,8 +38,8 @@ def plain(host: Host) -> Host:
 
 @pytest.fixture(scope="module")
 def holder(plain: Host) -> Holder:
-    one = Holder(plain)
-    one.enter()
+    one = Holder(plain, kind="hotp")
+    one.enrol()
     return one
 
 
@@ -108,8 +108,8 @@ def test_people_without_a_key_are_let_by_only_where_that_is_configured(holder: H
 
 
 def test_su_asks_for_the_key_of_the_caller_or_of_the_target(holder: Holder) -> None:
-    host, target = holder.host, Holder(holder.host)
-    target.enter()
+    host, target = holder.host, Holder(holder.host, kind="hotp")
+    target.enrol()
     end = rf"{target.name}\r?\n$"
     play(host.su(holder.name, target.name), [password(), *holder.steps()], end)
     refuse(host.su(holder.name, target.name), [password(), *target.steps()])
