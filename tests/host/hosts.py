@@ -324,6 +324,12 @@ class Host:
         )
         return called
 
+    def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
+        """As `authenticate`, with the questions too: each message as its style and text, ended by `|`."""
+        said, _, verdict = self.run("python3", f"{DRIVER}/authenticate.py", "--all", user, *answers).stdout.rpartition("|")
+        code, seconds = verdict.split()
+        return int(code), float(seconds), said
+
     def journal(self, unit: str) -> str:
         """What a unit has logged."""
         return self.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").stdout
