@@ -58,7 +58,8 @@ def _missing(name: str, holder: Row, keys: list[Row], last: Row | None, now: int
     if last is None:
         return "a login", "have them log in once with PIN + code"
     if last.outcome != "granted":
-        return "a login that succeeds", explain(last.reason, last.detail, name, last.serial)[1]
+        serial = last.serial or (keys[0].serial if len(keys) == 1 else "")
+        return "a login that succeeds", explain(last.reason, last.detail, name, serial)[1]
     return None
 
 

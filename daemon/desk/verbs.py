@@ -158,9 +158,15 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     row = store.find_by_ref(connection, asked)
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
-    what, remedy = explain(row.reason, row.detail, row.holder, row.serial)
+    what, remedy = explain(row.reason, row.detail, row.holder, row.serial or _only_serial(connection, row.holder))
     fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial", "reason")}
     return {**fields, "what": what, "remedy": remedy}
+
+
+def _only_serial(connection: Connection, name: str) -> str:
+    """The serial of a holder who has one token: a wrong code belongs to no token, and yet it is meant."""
+    tokens = store.list_tokens(connection, name, None, 2)
+    return str(tokens[0].serial) if len(tokens) == 1 else ""
 
 
 def _ended(connection: Connection, holder_id: int) -> str:

@@ -138,7 +138,7 @@ class _Typing:
         self._first = pin.normalise(attempt.first, policy) if attempt.first is not None else ""
         self._second = pin.normalise(attempt.second, policy)
         if attempt.pin_alone:
-            self.well_formed = self._second != ""
+            self.well_formed = self._second != "" and pin.is_typable(self._second, policy)
         elif attempt.forward:
             self.well_formed = pin.forwarded_well_formed(attempt.second, policy)
         else:

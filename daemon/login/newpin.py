@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from pam_arena import pin
+from pam_arena.conversation import Outcome
 from pam_arena.errors import StoreError
 
 from ..audit import Event, append
 from ..store.accounts import read_history, set_pin
 from ..vault import Vault
 from .attempt import Attempt
-from .settle import Subject
+from .settle import Subject, leave_grant
 
 SALT_BYTES = 16
 
@@ -84,3 +85,5 @@ def store_record(connection: sa.engine.Connection, record: PinRecord, subject: S
     serial = subject.match.slot.serial
     row = Event(event, subject.name, serial, actor=attempt.actor, service=attempt.service, address=attempt.address)
     append(connection, now, row)
+    if subject.outcome is Outcome.GRANTED:  # an expired PIN was all that kept them out
+        leave_grant(connection, attempt, subject.account, now)

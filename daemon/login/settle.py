@@ -190,10 +190,8 @@ class Settlement:
             forget_addresses(connection, account.holder_id, int(now) - KNOWN_FOR)
             own = standing if standing.key else Standing(REMOTE, attempt.origin.key)
             write_standing(connection, account.holder_id, evolve(own, granted_at=int(now)))
-        if granted and attempt.grant is not None:
-            terms = attempt.grant
-            until = int(now + terms.seconds)
-            give_grant(connection, account.holder_id, attempt.service, attempt.address, terms.key_hash, int(now), until)
+        if granted and not self._pin_expired(account):  # else the grant would stand in for the PIN that is not yet chosen
+            leave_grant(connection, attempt, account, now)
 
     def _note(self, account: Account, match: Match, outcome: Outcome, reason: Reason, detail: str) -> str:
         """Add the row of the audit; returns the reference of a denial."""
@@ -218,11 +216,22 @@ class Settlement:
     def _verdict(
         self, outcome: Outcome, ref: str, account: Account, match: Match, typed: pin.Passcode, left: int | None
     ) -> Verdict:
-        expires = self._config.pin.expires
-        expired = outcome is Outcome.GRANTED and expires > 0 and account.pin_set_at + expires <= self._now
+        expired = outcome is Outcome.GRANTED and self._pin_expired(account)
         passcode = None if outcome is Outcome.DENIED else typed
         digits = match.slot.mechanism.digits
         return Verdict(outcome, ref, match.slot.serial, digits, passcode, expired, left if outcome is Outcome.GRANTED else None)
+
+    def _pin_expired(self, account: Account) -> bool:
+        """Whether the holder is to choose a new PIN before they are let in."""
+        expires = self._config.pin.expires
+        return expires > 0 and account.pin_set_at + expires <= self._now
+
+
+def leave_grant(connection: sa.engine.Connection, attempt: Attempt, account: Account, now: float) -> None:
+    """Have the success of an attempt cover further connections, where the service and the SSH key allow it."""
+    if attempt.grant is not None:
+        terms, until = attempt.grant, int(now + attempt.grant.seconds)
+        give_grant(connection, account.holder_id, attempt.service, attempt.address, terms.key_hash, int(now), until)
 
 
 def _detail(finding: Finding, standing: Standing, reason: Reason) -> str:

@@ -1,5 +1,7 @@
 """What the store remembers of people: how their attempts went, what was done to them, and what they have to wait for."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from .accounts import DAY, YEAR_DAYS
@@ -31,19 +33,21 @@ def year_failures(connection: sa.engine.Connection, holder_id: int, at: int) -> 
 
 
 def last_attempts(connection: sa.engine.Connection) -> list[Row]:
-    """Of each holder, the last attempt: a row of the audit, with `observed` and `failures`, attempts in observe mode.
+    """Of each holder, the last attempt in observe mode, or the last success anywhere: a row of the audit.
 
-    It reads the whole audit: not for a transaction that writes.
+    Beside its columns, `observed` and `failures` count attempts in observe mode. Denials of logins that are enforced tell
+    nothing of the holder: anybody can bring them about, and a holder who means it succeeds in the end. It reads the whole
+    audit: not for a transaction that writes.
     """
-    return _last(connection, audit, ("login", "observe"))
+    return _last(connection, audit, sa.and_(audit.c.event == "login", audit.c.outcome == "granted"))
 
 
 def last_observed_strangers(connection: sa.engine.Connection) -> list[Row]:
     """As `last_attempts`, of the names in observe mode that are no holder's; one that NSS does not know is a keyed hash."""
-    return _last(connection, stranger, ("observe",))
+    return _last(connection, stranger, sa.false())
 
 
-def _last(connection: sa.engine.Connection, table: sa.Table, events: tuple[str, ...]) -> list[Row]:
+def _last(connection: sa.engine.Connection, table: sa.Table, too: Any) -> list[Row]:
     observed = table.c.event == "observe"
     failed = sa.and_(observed, table.c.outcome == "denied")
     grouped = (
@@ -52,7 +56,7 @@ def _last(connection: sa.engine.Connection, table: sa.Table, events: tuple[str, 
             sa.func.sum(sa.case((observed, 1), else_=0)).label("observed"),
             sa.func.sum(sa.case((failed, 1), else_=0)).label("failures"),
         )
-        .where(table.c.event.in_(events))
+        .where(sa.or_(observed, too))
         .group_by(table.c.holder)
         .subquery()
     )

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from .desk_client import DeskClient
 from .group import Group
 from .output import Output, format_option, plain
 from .page import write_page
+
+_WIDTH = 80  # columns
+_REPORT = ("name", "keys", "pin", "seen_at", "outcome", "reason", "failures", "ready", "missing", "remedy")
 
 
 @click.group(cls=Group)
@@ -153,13 +157,10 @@ def report_observe(output: Output) -> None:
     found = DeskClient().get("/reports/observe")
     if not output.is_table:
         return output.table(found, list(_REPORT))
-    output.table([{**one, **_in_short(one)} for one in found], ("name", "keys", "pin", "failures", "ready", "last", "to_do"))
-    click.echo(f"{sum(one['ready'] for one in found)} ready")
-
-
-_REPORT = ("name", "keys", "pin", "seen_at", "outcome", "reason", "failures", "ready", "missing", "remedy")
-
-
-def _in_short(one: dict[str, Any]) -> dict[str, str]:
-    last = f"{one['outcome']}: {one['reason']}" if one["outcome"] else "not seen"
-    return {"last": last, "to_do": "" if one["ready"] else f"missing: {one['missing']}; {one['remedy']}"}
+    last = [{**one, "last": f"{one['outcome']}: {one['reason']}" if one["outcome"] else "not seen"} for one in found]
+    output.table(last, ("name", "keys", "pin", "failures", "ready", "last"))
+    waiting = [one for one in found if not one["ready"]]
+    for one in waiting:
+        text = plain("", f"{one['name']}: missing: {one['missing']}; {one['remedy']}")
+        click.echo("\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)))
+    click.echo(f"{len(found) - len(waiting)} ready, {len(waiting)} not")

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, check_golden, password, play, refuse
@@ -30,19 +28,6 @@ def holder(desk: Host) -> Holder:
     one = Holder(desk)
     one.enter()
     return one
-
-
-@contextmanager
-def configured(host: Host, lines: str) -> Iterator[None]:
-    """The host under a configuration of its own."""
-    file = host.root / "etc/arena/arena.toml.d/desk.toml"
-    file.write_text(lines)
-    host.run("systemctl", "reload", "arenad.service")
-    try:
-        yield
-    finally:
-        file.unlink()
-        host.run("systemctl", "reload", "arenad.service")
 
 
 def in_json(host: Host, *arguments: str) -> object:
@@ -118,7 +103,7 @@ def test_a_session_grant_is_listed_and_ends_when_it_is_revoked(holder: Holder) -
         f" install -o {name} /root/grant-key.pub ~{name}/.ssh/authorized_keys"
     )
     fingerprint = host.run("ssh-keygen", "-lf", "/root/grant-key.pub").stdout.split()[1]
-    with configured(host, '[service.sshd]\ngrant = "8h"\n'):
+    with host.configured('[service.sshd]\ngrant = "8h"\n'):
         play(ssh_with_key(holder), [password(), *holder.steps()], SHELL)
         (found,) = json.loads(host.arenactl("grant", "list", name, "-o", "json").stdout)
         assert (found["holder"], found["service"], found["address"], found["key"]) == (name, "sshd", "127.0.0.1", fingerprint)
@@ -131,7 +116,7 @@ def test_a_session_grant_is_listed_and_ends_when_it_is_revoked(holder: Holder) -
 def test_the_report_on_observe_mode_says_who_is_ready(holder: Holder) -> None:
     host, keyless = holder.host, "erin"
     newcomer = Holder(host)
-    with configured(host, '[service.sshd]\nmode = "observe"\n'):
+    with host.configured('[service.sshd]\nmode = "observe"\n'):
         play(holder.ssh(), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, "000000", "wrong code")], SHELL)
         play(
             host.ssh(keyless, "echo arena-in"), [(r"[Pp]assword: ", PASSWORD, ""), (ASK_PIN, "", ""), (ASK_CODE, "", "")], SHELL
@@ -150,7 +135,8 @@ def test_the_report_on_observe_mode_says_who_is_ready(holder: Holder) -> None:
         )
     table = host.arenactl("report", "observe").stdout
     assert max(map(len, table.splitlines())) <= 80
-    assert table.splitlines()[-1].endswith(" ready")
+    assert re.fullmatch(r"\d+ ready, \d+ not", table.splitlines()[-1])
+    assert f"arenactl token assign SERIAL {keyless}" in table
 
 
 def test_status_counts_holders_with_a_pin_and_without(desk: Host, holder: Holder) -> None:
@@ -175,7 +161,7 @@ def test_a_holder_changes_their_pin_at_the_terminal(holder: Holder) -> None:
 
 
 def test_arena_key_speaks_french_where_the_service_does(holder: Holder) -> None:
-    with configured(holder.host, 'language = "fr"\n'):
+    with holder.host.configured('language = "fr"\n'):
         steps = [(FRENCH_CURRENT, holder.passcode, "PIN + code"), (FRENCH_CHOOSE, NEW_PIN, "a PIN")]
         told = play(arena_key(holder), [*steps, (FRENCH_AGAIN, NEW_PIN, "the same PIN")], r"Code PIN modifié\.\s+")
     check_golden("arena-key-pin-french", told)

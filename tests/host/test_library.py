@@ -8,7 +8,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_the_services_dialogues_hold_on_the_installed_packages(spare: Host) -> None:
-    spare.install("python3-pytest", "python3-hypothesis")
+    spare.install("python3-pytest", "python3-hypothesis", "python3-aiosmtpd")
     spare.run("mkdir", "-p", "/root/packaging", "/root/tests")
     spare.copy(TESTS.parent / "packaging/arena.toml", to="/root/packaging")
     spare.copy(TESTS / "conftest.py", TESTS / "service", TESTS / "unit", to="/root/tests")

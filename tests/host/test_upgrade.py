@@ -13,8 +13,8 @@ from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, password, play
 from hosts import AUTH_ERR, OLDER, SUCCESS, TESTHOST, Host, build_older
 
 PACKAGES = ("libpam-arena", "arenad", "python3-pam-arena")
-CROWD = 12
-EVERY = 0.5  # seconds between the logins that arrive
+CROWD = 16
+EVERY = 0.35  # seconds between the logins that arrive
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def test_an_upgrade_refuses_nobody_and_forgets_nothing(older_host: Host, debs: l
     used = slow.fob.fresh()
     assert host.authenticate(slow.name, "", used, PIN, PIN, PIN + slow.fob.ahead())[0] == SUCCESS
     standing.enter()
-    crowd = [Holder(host) for _ in range(CROWD)]
+    crowd = [Holder(host, kind="hotp") for _ in range(CROWD)]  # who need not wait for a display: they come at any time
     for holder in crowd:
-        assert host.authenticate(holder.name, "", holder.fob.fresh(), PIN, PIN, PIN + holder.fob.ahead())[0] == SUCCESS
+        assert host.authenticate(holder.name, "", holder.fob.ahead(), PIN, PIN, PIN + holder.fob.ahead())[0] == SUCCESS
     host.arenactl("status")  # starts the desk's service
     before, daemons = kept(host), [main_pid(host, unit) for unit in ("arenad.service", "arena-desk.service")]
 
     def arrive(holder: Holder) -> tuple[int, float]:
-        code, seconds, _ = host.authenticate(holder.name, "", PIN + holder.fob.fresh())
+        code, seconds, _ = host.authenticate(holder.name, "", PIN + holder.fob.ahead())
         return code, seconds
 
     arrivals: list[Future[tuple[int, float]]] = []
@@ -79,7 +79,8 @@ def test_an_upgrade_refuses_nobody_and_forgets_nothing(older_host: Host, debs: l
         waiting.send(standing.fob.fresh, "code")
         waiting.expect("Permission denied")  # longer than 3 s at the prompt: ended
     assert [code for code, _ in verdicts] == [SUCCESS] * len(verdicts)
-    assert max(seconds for _, seconds in verdicts) > 2, "no login arrived while arenad was down: nothing was seen"
+    journal = host.run("journalctl", "-u", "arenad", "-n", "30", "-o", "short-monotonic", "--no-pager").stdout
+    assert max(seconds for _, seconds in verdicts) > 1, f"nobody came while arenad was down: {verdicts}\n{said}{journal}"
     assert versions(host).isdisjoint({OLDER, ""})
     assert kept(host) == before
     assert not set(daemons) & {main_pid(host, "arenad.service"), main_pid(host, "arena-desk.service")}

@@ -40,6 +40,7 @@ def test_a_right_passcode_makes_ready_and_failures_stay_counted(service: Service
     row = report(desk)["alice"]
     assert (row["ready"], row["missing"], row["failures"]) == (False, "a login that succeeds", 1)
     assert (row["outcome"], row["reason"]) == ("denied", "right PIN, wrong code")
+    assert str(row["remedy"]).endswith("arenactl token resync K-alice")
     observe(service, "alice", PIN, alice.code(0))
     row = report(desk)["alice"]
     assert (row["ready"], row["missing"], row["remedy"], row["failures"]) == (True, "", "", 1)
@@ -49,13 +50,13 @@ def test_a_right_passcode_makes_ready_and_failures_stay_counted(service: Service
     assert (row["ready"], row["remedy"], row["failures"]) == (False, "a forgotten PIN: arenactl pin reset alice", 2)
 
 
-def test_a_login_that_is_enforced_counts_as_seen_but_not_as_observed(service: Service, desk: DeskService) -> None:
+def test_where_it_is_enforced_a_success_counts_and_a_failure_tells_nothing(service: Service, desk: DeskService) -> None:
     alice = Holder(service, mechanism=HOTP)
     assert report(desk)["alice"]["missing"] == "a login"
-    deny(service, "alice", split(PIN, "000000"), service="login")
-    assert report(desk)["alice"]["failures"] == 0
     assert converse(service, "alice", split(PIN, alice.code(0)), service="login").code == 0
-    assert report(desk)["alice"]["ready"] is True
+    deny(service, "alice", split(PIN, "000000"), service="login")
+    row = report(desk)["alice"]
+    assert (row["ready"], row["outcome"], row["failures"]) == (True, "granted", 0)
 
 
 def test_a_pin_that_is_missing_or_lapsed_is_named_with_its_remedy(service: Service, desk: DeskService) -> None:

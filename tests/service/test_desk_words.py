@@ -52,7 +52,7 @@ def test_a_reference_of_a_real_denial_is_explained(service: Service, desk: DeskS
     assert why(service, desk) == (
         "neither PIN nor code was right",
         "type PIN + the 6 digits on the key; a forgotten PIN: arenactl pin reset alice; "
-        "a key that is off: arenactl token resync SERIAL",
+        "a key that is off: arenactl token resync K-alice",
     )
 
 

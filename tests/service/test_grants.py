@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from arena import Service
 from arenad.login.admission import ssh_key_hash
+from arenad.login.logind import remote_session
 from arenad.store.schema import State, audit, holder, session_grant
 from arenad.store.schema import token as token_table
-from dialogues import PIN, Holder, change, converse, deny, grant, last, split
+from dialogues import AGAIN, CHOOSE, PIN, Holder, change, converse, deny, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
 from pam_arena.protocol import Operation
@@ -101,6 +102,22 @@ def test_a_denied_login_gives_no_grant(granting: Service) -> None:
     assert granting.rows(session_grant) == []
 
 
+def test_an_expired_pin_gives_its_grant_when_a_new_one_is_chosen_and_not_before(tmp_path: Path) -> None:
+    service = Service(tmp_path, '[login]\ndeny_after = "0"\n[pin]\nexpires = "30d"\n[service.sshd]\ngrant = "8h"\n')
+    service.start()
+    try:
+        alice = Holder(service, mechanism=HOTP)
+        alice.set_pin(PIN, at=time.time() - 31 * 86400)
+        expired, easy = f"PIN expired. Choose a new one.\n{CHOOSE}", f"Too easy to guess. Choose another.\n{CHOOSE}"
+        given_up = [(expired, "1234"), *[(easy, "1234")] * 4]
+        deny(service, "alice", [*split(PIN, alice.code(0)), *given_up], auth_info=KEY)
+        chosen = [(expired, "7391"), (AGAIN, "7391"), ("PIN changed.", None)]
+        grant(service, "alice", [*split(PIN, alice.code(1)), *chosen], auth_info=KEY)
+        assert converse(service, "alice", [], auth_info=KEY).code == SUCCESS
+    finally:
+        service.close()
+
+
 def test_one_row_a_key_and_the_newest_time(granting: Service, alice: Holder) -> None:
     change(granting, session_grant, valid_until=int(time.time()) - 1)
     grant(granting, "alice", split(PIN, alice.code(1)), auth_info=KEY)
@@ -145,3 +162,20 @@ def test_every_use_is_in_the_audit(granting: Service, alice: Holder) -> None:
 )
 def test_what_holds_no_key_is_none(auth_info: str) -> None:
     assert ssh_key_hash(auth_info) is None
+
+
+def test_sudo_outside_of_a_remote_session_is_asked(tmp_path: Path) -> None:
+    """Whatever terminal it names: this process is in no session that logind knows. tests/host has those that are."""
+    service = Service(tmp_path, '[login]\ndeny_after = "0"\n[service.sshd]\ngrant = "8h"\n[service.sudo]\ngrant = "8h"\n')
+    service.start()
+    try:
+        alice = Holder(service, mechanism=HOTP)
+        grant(service, "alice", split(PIN, alice.code(0)), auth_info=KEY)
+        for tty in ("/dev/pts/0", "pts/1", ""):
+            deny(service, "alice", split(PIN, ""), service="sudo", tty=tty, ruser="alice", rhost="")
+    finally:
+        service.close()
+
+
+def test_a_process_that_cannot_be_seen_is_in_no_session() -> None:
+    assert remote_session(0) is None

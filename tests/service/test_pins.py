@@ -111,10 +111,10 @@ def test_the_system_makes_a_pin_and_shows_it_until_it_is_confirmed(started: Star
 
 
 def test_when_the_callers_time_is_nearly_over_the_holder_is_sent_to_log_in_again(tmp_path: Path) -> None:
-    service = Service(tmp_path, NO_DELAY + '[service.default]\ndeadline = "240s"\n')
+    service = Service(tmp_path, NO_DELAY + '[service.default]\ndeadline = "30s"\n')
     service.start()
     try:
-        alice = Holder(service, pin=None)  # a display that changes every ten minutes
+        alice = Holder(service, pin=None)  # with a display that changes in 20 s at the earliest
         script = [*split("", alice.code()), (CHOOSE, PIN), (AGAIN, PIN), ("PIN created. Log in again: PIN + new code.", "")]
         assert converse(service, "alice", script).code == PAM_AUTH_ERR
         grant(service, "alice", split(PIN, alice.code(1)))
