@@ -1,14 +1,7 @@
-<<<<<<< HEAD
 """Runs inside the guest: one call of PAM by root, with a service that stands in this file's folder. Prints JSON: PAM's code,
-the seconds, what was said, and what was asked.
+the seconds, what was said, what was asked, and all of it in order with its style.
 
 Usage: authenticate.py SERVICE authenticate|acct_mgmt|chauthtok USER ANSWER...
-=======
-"""Runs inside the guest: one pam_authenticate of the service arena-only, which stands in this file's folder and has no
-module but pam_arena. Prints what was said (with --all, each message with its style), PAM's code and the seconds.
-
-Usage: authenticate.py [--all] USER ANSWER...
->>>>>>> model
 """
 
 import ctypes
@@ -49,41 +42,25 @@ class Conv(ctypes.Structure):
 
 
 def main():
-<<<<<<< HEAD
     """Answer the prompts in order; with no answer left, the conversation fails."""
     pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
     libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
     service, function, user, *answers = sys.argv[1:]
-    said, asked = [], []
-=======
-    """Answer the prompts in order, and print what was said."""
-    pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
-    libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
-    arguments = [one for one in sys.argv[1:] if one != "--all"]
-    everything = len(arguments) < len(sys.argv) - 1
-    user, *answers = arguments
->>>>>>> model
+    said, asked, heard = [], [], []
 
     def converse(count, messages, responses, _data):
         responses[0] = libc.calloc(count, ctypes.sizeof(Response))
         message = messages[0].contents
-        if everything:
-            print(message.style, message.text.decode(), end="|")
+        heard.append([message.style, message.text.decode()])
         if message.style in ASKS:
-<<<<<<< HEAD
             asked.append(message.text.decode())
             if not answers:
                 return CONV_ERR
-            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(answers.pop(0).encode())
-        else:
-            said.append(message.text.decode())
-=======
             ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(
                 answers.pop(0).encode("utf-8", "surrogateescape")
             )
-        elif not everything:
-            print(message.text.decode(), end="|")
->>>>>>> model
+        else:
+            said.append(message.text.decode())
         return 0
 
     handle, conv = ctypes.c_void_p(), Conv(Converse(converse), None)
@@ -94,7 +71,7 @@ def main():
     result = getattr(pam, f"pam_{function}")(handle, 0)
     seconds = round(time.monotonic() - begun, 3)
     pam.pam_end(handle, result)
-    print(json.dumps({"code": result, "seconds": seconds, "said": said, "asked": asked}))
+    print(json.dumps({"code": result, "seconds": seconds, "said": said, "asked": asked, "heard": heard}))
 
 
 main()

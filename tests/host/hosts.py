@@ -318,7 +318,7 @@ class Host:
         return called["code"], called["seconds"], "|".join(called["said"])
 
     def call_pam(self, function: str, user: str, *answers: str, service: str = "arena-only") -> dict[str, Any]:
-        """A function of PAM called by root: {"code": PAM's, "seconds", "said": [...], "asked": [...]}."""
+        """A function of PAM called by root: PAM's "code", "seconds", what was "said", "asked", and "heard": all, as [style, text]."""
         called: dict[str, Any] = json.loads(
             self.run("python3", f"{DRIVER}/authenticate.py", service, function, user, *answers).stdout
         )
@@ -326,9 +326,8 @@ class Host:
 
     def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
         """As `authenticate`, with the questions too: each message as its style and text, ended by `|`."""
-        said, _, verdict = self.run("python3", f"{DRIVER}/authenticate.py", "--all", user, *answers).stdout.rpartition("|")
-        code, seconds = verdict.split()
-        return int(code), float(seconds), said
+        called = self.call_pam("authenticate", user, *answers)
+        return called["code"], called["seconds"], "".join(f"{style} {text}|" for style, text in called["heard"])
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""
