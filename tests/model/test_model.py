@@ -228,20 +228,9 @@ class Model(RuleBasedStateMachine):
             assert failures == holder.year(at)
             rows = self.house.look(f"SELECT kind, key, failures, wait_until, closed FROM origin {mine} AND failures > 0", name)
             waits = {(*key, one.failures, one.until, int(one.closed)) for key, one in holder.waits.items() if one.failures}
-<<<<<<< HEAD
-            assert set(rows) == waits, self.house.look(
-                "SELECT at, event, outcome, reason, address, actor FROM audit ORDER BY id DESC LIMIT 9"
-            )
-            states = self.house.look(
-                "SELECT serial, state = 'active', last_step FROM token JOIN holder h ON h.id = holder_id WHERE name = ?",
-                holder.name,
-            )
-            assert set(states) == {(fob.serial, int(fob.active), fob.floor) for fob in holder.fobs}
-=======
             assert set(rows) == waits, self.house.look("SELECT * FROM audit ORDER BY id DESC LIMIT 9")
             tokens = self.house.look(f"SELECT serial, state = 'active', last_step, drift, wrong_pins FROM token {mine}", name)
             assert set(tokens) == {(fob.serial, int(fob.active), fob.floor, fob.learnt, fob.wrong_pins) for fob in holder.fobs}
->>>>>>> model
 
     @invariant()
     def names_of_nobody_fill_no_table(self) -> None:
