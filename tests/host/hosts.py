@@ -24,6 +24,11 @@ SERVICES = ("sshd", "login", "sudo", "su")
 DRIVER = "/usr/local/lib/arena-test"
 OLDER = "0.0.9"
 SUCCESS, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 7, 9  # security/_pam_types.h
+IN_STORE = """
+import json, sqlite3, sys
+with sqlite3.connect("/var/lib/arena/arena.db") as store:
+    print(json.dumps(store.execute(sys.argv[1]).fetchall()))
+"""
 
 Answer = str | Callable[[], str]
 
@@ -283,6 +288,12 @@ class Host:
         assert json.loads(added.stdout)["serial"] == serial
         self.arenactl("token", "assign", serial, user)
         return fob
+
+    def in_store(self, statement: str) -> list[list[Any]]:
+        """The rows of an SQL statement, run beside arenad as its user: for what only time would change."""
+        done = self.run("runuser", "-u", "_arena", "--", "python3", "-c", IN_STORE, statement)
+        rows: list[list[Any]] = json.loads(done.stdout)
+        return rows
 
     # Dialogues
 
