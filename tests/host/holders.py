@@ -6,8 +6,10 @@ What a holder sees is held against tests/host/golden/; ARENA_GOLDEN=write rewrit
 import itertools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from attrs import frozen
 from hosts import PASSWORD, SUCCESS, Answer, Dialogue, Host
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -25,10 +27,11 @@ _numbers = itertools.count(1)
 class Holder:
     """A user of the host with a fob, in new-PIN mode."""
 
-    def __init__(self, host: Host, *, period: int = 5, kind: str = "totp") -> None:
-        self.host, self.name = host, f"holder{next(_numbers)}"
+    def __init__(self, host: Host, *, period: int = 5, kind: str = "totp", serial: str = "K-holder{}") -> None:
+        number = next(_numbers)
+        self.host, self.name = host, f"holder{number}"
         host.add_user(self.name, groups="sudo")
-        self.fob = host.give_fob(self.name, f"K-{self.name}", period=period, kind=kind)
+        self.fob = host.give_fob(self.name, serial.format(number), period=period, kind=kind)
 
     def passcode(self) -> str:
         """PIN + a fresh code."""
@@ -66,6 +69,34 @@ def reference(transcript: str) -> str:
 
 def password() -> Step:
     return (PASSWORD_PROMPT, PASSWORD, "password")
+
+
+@frozen
+class Door:
+    """Where a holder is asked, arena-first: a start, the password that comes after, and what shows that it opened."""
+
+    name: str
+    start: Callable[[], Dialogue]
+    password: Step
+    opened: str
+
+    def enter(self, steps: list[Step]) -> str:
+        """Hold a dialogue that opens the door; returns what was asked and answered, without what stands behind the door."""
+        told = play(self.start(), [*steps, self.password], self.opened)
+        return told[: told.rindex("⟧") + 1]
+
+
+def doors(holder: Holder) -> dict[str, Door]:
+    """sshd, login, sudo and su. Root has "the root password"."""
+    host, name = holder.host, holder.name
+    root: Step = (PASSWORD_PROMPT, "the root password", "root's password")
+    every = (
+        Door("ssh", holder.ssh, password(), SHELL),
+        Door("login", lambda: host.login(name), password(), r"\$ "),
+        Door("sudo", lambda: host.sudo(name, "echo", SHELL), password(), SHELL),
+        Door("su", lambda: host.su(name), root, r"root\r?\n"),
+    )
+    return {door.name: door for door in every}
 
 
 def play(dialogue: Dialogue, steps: list[Step], end: str, timeout: float = 15) -> str:

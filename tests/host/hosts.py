@@ -74,6 +74,12 @@ class Fob:
         self._last = self.step
         return self.at(self._last)
 
+    def next(self) -> str:
+        """The code that comes after the last one, once the display shows it."""
+        while self.step <= self._last:
+            time.sleep(self.left() + 0.01)
+        return self.ahead()
+
     def ahead(self, steps: int = 1) -> str:
         """A code `steps` after the last one, at once: by time it is early, but within the window; by counter, due."""
         self._last += steps
@@ -199,7 +205,8 @@ class Host:
         (self.root / DRIVER[1:] / name).write_text(lines)
 
     def keep_pam(self) -> None:
-        """Remember /etc/pam.d and /etc/ssh as they are, for without_arena()."""
+        """Remember /etc/pam.d and /etc/ssh as they are, with the host's own key known, for without_arena()."""
+        self.shell('sed "s/^/127.0.0.1 /" /etc/ssh/ssh_host_*_key.pub >/etc/ssh/ssh_known_hosts')
         self.shell("mkdir -p /root/kept && cp -a /etc/pam.d /etc/ssh /root/kept/")
 
     def without_arena(self) -> None:
@@ -285,8 +292,8 @@ class Host:
 
     def ssh(self, user: str, *command: str, source: str = "127.0.0.1") -> Dialogue:
         """ssh to this host itself, keyboard-interactive, one attempt."""
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "NumberOfPasswordPrompts=1"]
-        options += ["PreferredAuthentications=keyboard-interactive"]
+        # Nothing about the log level: what ERROR hides is what sshd says last, the reference of a denial.
+        options = ["NumberOfPasswordPrompts=1", "PreferredAuthentications=keyboard-interactive"]
         words = [word for one in options for word in ("-o", one)]
         return self.dialogue(["ssh", "-t", "-b", source, *words, f"{user}@127.0.0.1", *command])
 
