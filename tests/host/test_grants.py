@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,12 +15,16 @@ from hosts import PASSWORD, Dialogue, Host
 
 GRANT = '[service.sshd]\ngrant = "8h"\n'
 SUDO = '[service.sudo]\ngrant = "8h"\n'
-SHORT = 60  # seconds: the shortest grant there is
 READ_STORE = """
 import sqlite3, sys
 query = "SELECT service, address, outcome FROM audit WHERE holder = ? AND reason = 'session-grant' ORDER BY id"
 for row in sqlite3.connect("file:/var/lib/arena/arena.db?mode=ro", uri=True).execute(query, sys.argv[1:]):
     print(*row)
+"""
+A_MINUTE_LATER = """
+import sqlite3
+with sqlite3.connect("/var/lib/arena/arena.db") as store:
+    store.execute("UPDATE session_grant SET granted_at = granted_at - 61, valid_until = valid_until - 61")
 """
 OPTIONS = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "NumberOfPasswordPrompts=1"]
 
@@ -30,7 +33,7 @@ class KeyHolder(Holder):
     """A holder who logs in with an SSH key, then PIN and code."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__(host)
+        super().__init__(host, kind="hotp")
         self.key = self.add_key("key")
 
     def add_key(self, name: str) -> str:
@@ -81,25 +84,14 @@ def plain(host: Host) -> Iterator[Host]:
     path.write_text(before)
 
 
-@pytest.fixture(scope="module")
-def early(plain: Host) -> tuple[KeyHolder, float]:
-    """A holder with a short grant, and when it ends."""
-    one = KeyHolder(plain)
-    with plain.configured(f'[service.sshd]\ngrant = "{SHORT}s"\n'):
-        one.first_login()
-        end = time.time() + SHORT + 1
-        assert not one.is_asked()
-    return one, end
-
-
 @pytest.fixture
-def granting(early: tuple[KeyHolder, float], plain: Host) -> Iterator[Host]:
+def granting(plain: Host) -> Iterator[Host]:
     with plain.configured(GRANT):
         yield plain
 
 
 @pytest.fixture(scope="module")
-def alice(early: tuple[KeyHolder, float], plain: Host) -> KeyHolder:
+def alice(plain: Host) -> KeyHolder:
     """A holder with a grant of 8 hours."""
     one = KeyHolder(plain)
     with plain.configured(GRANT):
@@ -247,6 +239,20 @@ def test_sudo_in_the_session_of_somebody_else_is_asked(alice: KeyHolder, grantin
 
 
 @pytest.mark.usefixtures("granting")
+def test_a_grant_ends_by_itself(alice: KeyHolder) -> None:
+    """A grant of a minute, the shortest there is, whose minute is over: as it is in the store then."""
+    with alice.host.configured('[service.sshd]\ngrant = "60s"\n'):
+        alice.host.arenactl("grant", "revoke", alice.name)
+        alice.enter_with_key()
+        assert not alice.is_asked()
+        alice.host.run("setpriv", "--reuid=_arena", "--regid=_arena", "--clear-groups", "python3", "-c", A_MINUTE_LATER)
+        assert alice.is_asked()
+    assert alice.is_asked()
+    assert json.loads(alice.host.arenactl("grant", "list", alice.name, "-o", "json").stdout) == []
+    alice.enter_with_key()
+
+
+@pytest.mark.usefixtures("granting")
 def test_a_pin_that_was_reset_ends_the_grant(alice: KeyHolder) -> None:
     assert not alice.is_asked()
     alice.host.arenactl("pin", "reset", alice.name)
@@ -259,12 +265,3 @@ def test_a_pin_that_was_reset_ends_the_grant(alice: KeyHolder) -> None:
 def test_a_disabled_key_ends_the_grant(alice: KeyHolder) -> None:
     alice.host.arenactl("token", "disable", alice.fob.serial)
     assert alice.is_asked()
-
-
-@pytest.mark.usefixtures("granting")
-def test_a_grant_ends_by_itself(early: tuple[KeyHolder, float]) -> None:
-    """It began before the tests above, which have not used all of its time."""
-    holder, end = early
-    time.sleep(max(0.0, end - time.time()))
-    assert holder.is_asked()
-    assert json.loads(holder.host.arenactl("grant", "list", holder.name, "-o", "json").stdout) == []
