@@ -329,7 +329,7 @@ class Host:
         return called["code"], called["seconds"], "|".join(called["said"])
 
     def call_pam(self, function: str, user: str, *answers: str, service: str = "arena-only") -> dict[str, Any]:
-        """A function of PAM called by root: PAM's "code", "seconds", what was "said", "asked", and "heard": all, as [style, text]."""
+        """A function of PAM called by root: its "code", "seconds", what was "said", "asked", and "heard": all, with styles."""
         called: dict[str, Any] = json.loads(
             self.run("python3", f"{DRIVER}/authenticate.py", service, function, user, *answers).stdout
         )
