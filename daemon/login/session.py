@@ -84,7 +84,7 @@ class Session:
         "_opened",
         "_operation",
         "_password",
-        "_peer_uid",
+        "_peer",
         "_prompted_at",
         "_service",
         "_start",
@@ -93,8 +93,8 @@ class Session:
         "working",
     )
 
-    def __init__(self, desk: Desk, line: Line, peer_uid: int, start: Start) -> None:
-        self._desk, self._line, self._peer_uid = desk, line, peer_uid
+    def __init__(self, desk: Desk, line: Line, peer: tuple[int, int], start: Start) -> None:
+        self._desk, self._line, self._peer = desk, line, peer
         self._start: Start | None = start  # let go of once the conversation has begun
         self._operation, self._service = start.operation, sys.intern(start.service)
         self._talk: talk.Conversation | None = None
@@ -126,7 +126,7 @@ class Session:
     async def _begin(self) -> None:
         start, self._start = self._start, None
         assert start is not None
-        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, self._peer_uid)
+        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, *self._peer)
         self._admission = admission
         if admission.code is not None:
             if admission.by_grant:

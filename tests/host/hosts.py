@@ -24,6 +24,11 @@ SERVICES = ("sshd", "login", "sudo", "su")
 DRIVER = "/usr/local/lib/arena-test"
 OLDER = "0.0.9"
 SUCCESS, AUTH_ERR, AUTHINFO_UNAVAIL = 0, 7, 9  # security/_pam_types.h
+IN_STORE = """
+import json, sqlite3, sys
+with sqlite3.connect("/var/lib/arena/arena.db") as store:
+    print(json.dumps(store.execute(sys.argv[1]).fetchall()))
+"""
 
 Answer = str | Callable[[], str]
 
@@ -284,6 +289,12 @@ class Host:
         self.arenactl("token", "assign", serial, user)
         return fob
 
+    def in_store(self, statement: str) -> list[list[Any]]:
+        """The rows of an SQL statement, run beside arenad as its user: for what only time would change."""
+        done = self.run("runuser", "-u", "_arena", "--", "python3", "-c", IN_STORE, statement)
+        rows: list[list[Any]] = json.loads(done.stdout)
+        return rows
+
     # Dialogues
 
     def dialogue(self, argv: list[str] | None, user: str | None = None) -> Dialogue:
@@ -318,11 +329,16 @@ class Host:
         return called["code"], called["seconds"], "|".join(called["said"])
 
     def call_pam(self, function: str, user: str, *answers: str, service: str = "arena-only") -> dict[str, Any]:
-        """A function of PAM called by root: {"code": PAM's, "seconds", "said": [...], "asked": [...]}."""
+        """A function of PAM called by root: its "code", "seconds", what was "said", "asked", and "heard": all, with styles."""
         called: dict[str, Any] = json.loads(
             self.run("python3", f"{DRIVER}/authenticate.py", service, function, user, *answers).stdout
         )
         return called
+
+    def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
+        """As `authenticate`, with the questions too: each message as its style and text, ended by `|`."""
+        called = self.call_pam("authenticate", user, *answers)
+        return called["code"], called["seconds"], "".join(f"{style} {text}|" for style, text in called["heard"])
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""

@@ -6,7 +6,7 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,16 +159,18 @@ class House:
 
         return self.loop.run_until_complete(asyncio.wait_for(all_of_them(), 60))
 
-    async def converse(self, start: Start, answer: Callable[[str], str | None], peer_uid: int = 0) -> Talk:
+    async def converse(self, start: Start, answer: Callable[[str], str | Awaitable[str] | None]) -> Talk:
         """One conversation; `answer` gets each question, and hangs up with None."""
         line, talk = FakeLine(), Talk()
-        session = Session(self._desk, line, peer_uid, start)
+        session = Session(self._desk, line, 0, start)
         session.begin()
         while not isinstance(message := await line.messages.get(), Done):
             if message.style in (Style.INFO, Style.ERROR):
                 talk.said.append(message.text)
                 continue
             typed = answer(message.text)
+            if isinstance(typed, Awaitable):
+                typed = await typed
             if typed is None:
                 return talk
             assert session.answered(Answer(Secret(typed.encode("utf-8", "surrogateescape"))))

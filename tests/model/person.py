@@ -1,10 +1,13 @@
 """Somebody at a prompt: answers what is asked, and holds what comes of it against the reference, the truth and the witness."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
-from attrs import define, field
+from attrs import define, evolve, field
 from house import House
 from reference import LOCAL, REMOTE, YEARLY, Fate, Fob, Holder, Pending, Reference, Typed, Witness
+
+from pam_arena.protocol import Operation, Option
+from pam_arena.wire import Start
 
 PROMPTS = {
     "PIN (first login: leave empty): ": "pin",
@@ -34,7 +37,7 @@ class Person:
     """One login. delay: seconds before a code is typed. pins: tried in turn as a new PIN.
 
     passcode: what is typed first, as `first` and `second`. follow_up: the next code. new: PIN + new code. mail_pin: a code by
-    mail is wanted first, by who types this PIN.
+    mail is wanted first, by who types this PIN. overtaken: the next code is typed in another session first, after the PIN.
     """
 
     house: House
@@ -51,6 +54,7 @@ class Person:
     new: Typist = gone
     pins: Iterator[str] = field(factory=lambda: iter(()))
     mail_pin: str | None = None
+    overtaken: bool = False
     fate: Fate = Fate.OUT
     pending: Pending | None = None
     choice: str = ""
@@ -59,7 +63,7 @@ class Person:
     _last: Typed | None = None
     _check: Callable[[str], None] | None = None
 
-    def answer(self, text: str) -> str | None:
+    def answer(self, text: str) -> str | Awaitable[str] | None:
         """The answer to a question; None hangs up."""
         asked = next(kind for prompt, kind in PROMPTS.items() if text.endswith(prompt))
         self._see(asked)
@@ -75,7 +79,9 @@ class Person:
                 return self._type(self.passcode, self.passcode.pin + self.passcode.code if asked == "joined" else self.second)
             case "next":
                 typed = self.follow_up(self)
-                return None if typed is None else self._type_next(typed)
+                if typed is None:
+                    return None
+                return self._be_overtaken(typed) if self.overtaken else self._type_next(typed)
             case "choose":
                 self.choice, self._created = next(self.pins, ""), False
                 return self.choice or None
@@ -143,6 +149,17 @@ class Person:
         self._last = typed
         return typed.code
 
+    async def _be_overtaken(self, typed: Typed) -> str:
+        at, bucket = self.house.clock.now(), self.holder.bucket(*self.origin, self.house.clock.now())
+        whole = evolve(typed, pin=self.holder.pin or "")
+        answers = {"PIN (first login: leave empty): ": whole.pin, "Passcode (the code on your key): ": whole.code}
+        await self.house.converse(start(self.holder.name, self.origin, self.service), answers.get)
+        fate, _ = self.reference.passcode(self.holder, self.origin, whole, at, at, self._observed)
+        if fate is Fate.IN:
+            self.witness.forgive(self.holder.name, None if self._observed else bucket, typed.fob)
+            self.witness.forgive(self.holder.name, None if self._observed else self.origin)
+        return self._type_next(typed)
+
     def _type_new(self, typed: Typed) -> str:
         text = typed.pin + typed.code
         assert self._last is not None
@@ -189,6 +206,20 @@ class Person:
                 self.witness.forgive(holder.name, None if self._observed else self.origin)
 
         return check
+
+
+def start(name: str, origin: tuple[str, str], service: str = "sshd", joined: bool = False) -> Start:
+    """A login as the module reports it."""
+    kind, key = origin
+    return Start(
+        Operation.AUTHENTICATE,
+        service,
+        name,
+        ruser="bob" if kind == LOCAL else "",
+        rhost=key if kind == REMOTE else "",
+        uid=int(key) if kind == LOCAL else 0,
+        options=Option.JOINED if joined else Option.SPLIT,
+    )
 
 
 def spell(pin: str, code: str, layout: str) -> tuple[str, str]:
