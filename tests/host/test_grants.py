@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -110,6 +111,21 @@ def test_ssh_sftp_scp_and_rsync_are_not_asked_again(alice: KeyHolder) -> None:
     host.run("rsync", "-e", " ".join(["ssh", *words]), "/etc/debian_version", f"{there}:synchronised")
     host.shell(f"cmp /etc/debian_version ~{alice.name}/copied; cmp /etc/debian_version ~{alice.name}/synchronised")
     assert alice.audit()[before:] == ["sshd 127.0.0.1 granted"] * 5
+
+
+@pytest.mark.usefixtures("granting")
+def test_ansible_works_with_the_settings_of_the_manual(alice: KeyHolder) -> None:
+    """README.Debian's ansible.cfg, word for word: Ansible forbids ssh to be asked anything otherwise."""
+    host, before = alice.host, len(alice.audit())
+    host.install("ansible-core")
+    manual = host.run("zcat", "/usr/share/doc/libpam-arena/README.Debian.gz").stdout
+    settings = textwrap.dedent(manual[manual.index("    [ssh_connection]") :].partition("\n\n")[0])
+    (host.root / "root/ansible.cfg").write_text(settings + "\n")
+    target = f"ansible_host=127.0.0.1 ansible_user={alice.name} ansible_ssh_private_key_file={alice.key}"
+    (host.root / "root/inventory").write_text(f"here {target} ansible_ssh_common_args='-o UserKnownHostsFile=/dev/null'\n")
+    ping = "cd /root && ANSIBLE_HOST_KEY_CHECKING=no HOME=/root ansible -i inventory here -m ansible.builtin.ping"
+    assert '"ping": "pong"' in host.shell(ping).stdout
+    assert alice.audit()[before:] != []
 
 
 @pytest.mark.usefixtures("granting")
