@@ -336,9 +336,9 @@ class Host:
         return called
 
     def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
-        """As `authenticate`, with the questions too: each message as its style and text, ended by `|`."""
+        """As `authenticate`, with the questions too: each message as its style and text, with `|` between."""
         called = self.call_pam("authenticate", user, *answers)
-        return called["code"], called["seconds"], "".join(f"{style} {text}|" for style, text in called["heard"])
+        return called["code"], called["seconds"], "|".join(f"{style} {text}" for style, text in called["heard"])
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""
