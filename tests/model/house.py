@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
@@ -162,7 +163,7 @@ class House:
     async def converse(self, start: Start, answer: Callable[[str], str | Awaitable[str] | None]) -> Talk:
         """One conversation; `answer` gets each question, and hangs up with None."""
         line, talk = FakeLine(), Talk()
-        session = Session(self._desk, line, 0, start)
+        session = Session(self._desk, line, (os.getpid(), 0), start)
         session.begin()
         while not isinstance(message := await line.messages.get(), Done):
             if message.style in (Style.INFO, Style.ERROR):
