@@ -10,7 +10,7 @@ APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plu
 	python3-all python3-babel python3-cffi python3-dev python3-setuptools python3-venv \
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-pyotp python3-rich python3-sdnotify python3-segno python3-six python3-sqlalchemy \
-	python3-aiosmtpd python3-hypothesis python3-pytest clang-format libpam-modules shellcheck valgrind \
+	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist clang-format libpam-modules shellcheck valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zstd
 PIP := ruff==0.17.6 mypy==2.4.1
 # mypy reads these: Debian 12's SQLAlchemy has no types yet.
@@ -54,7 +54,7 @@ lint: build
 	$(PYTHON) -m pytest -q tests/test_lint.py
 
 test: build deb
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest -n 3 --dist loadgroup tests
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)

@@ -173,7 +173,8 @@ static bool answer(pam_handle_t *pamh, int flags, struct arena_channel *channel,
     bool asks = prompt->style == ARENA_HIDDEN || prompt->style == ARENA_SHOWN, conversed;
     char *typed = NULL;
 
-    if (!asks && ((unsigned)flags & PAM_SILENT))
+    /* Not so an error: sudo is always silent, and its refusal would have no reference to tell the service desk. */
+    if (prompt->style == ARENA_INFO && ((unsigned)flags & PAM_SILENT))
         return true;
     conversed = converse(pamh, prompt->style, prompt->text, &typed);
     if (conversed && asks) {
@@ -311,7 +312,7 @@ static void say_unavailable(pam_handle_t *pamh, int flags, uint8_t operation)
 {
     const struct arena_bytes text = {UNAVAILABLE_TEXT, sizeof UNAVAILABLE_TEXT - 1};
     char *typed = NULL;
-    if (operation == ARENA_ACCOUNT || ((unsigned)flags & PAM_SILENT) || is_probe(operation, flags))
+    if (operation == ARENA_ACCOUNT || is_probe(operation, flags))
         return;
     (void)converse(pamh, ARENA_ERROR, text, &typed);
     wipe_and_free(typed);

@@ -23,5 +23,11 @@ def activated_socket(kind: socket.SocketKind, part: str, units: str) -> socket.s
 
 def peer_uid(connection: socket.socket) -> int:
     """The uid of whoever connected, from the kernel (SO_PEERCRED)."""
+    return peer_of(connection)[1]
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of whoever connected, from the kernel; the pid is 0 if it cannot be seen from here."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return int(_UCRED.unpack(credentials)[1])
+    pid, uid, _ = _UCRED.unpack(credentials)
+    return int(pid), int(uid)

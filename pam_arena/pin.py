@@ -140,7 +140,7 @@ def _all_digits(text: str) -> bool:
 
 def find_flaw(pin: str, policy: Policy, serial: str = "", code: str = "") -> Flaw | None:
     """Why `pin` may not be chosen by the holder of token `serial` who just typed `code`; None if it may."""
-    if not policy.shortest <= len(pin) <= policy.longest or not _is_typable(pin, policy):
+    if not policy.shortest <= len(pin) <= policy.longest or not is_typable(pin, policy):
         return Flaw.LENGTH
     on_keypad = any(_repeats(pin, column) for column in _KEYPAD_COLUMNS)
     in_pairs = len(pin) >= _LONG and _repeats(pin, pin[:2])
@@ -148,7 +148,7 @@ def find_flaw(pin: str, policy: Policy, serial: str = "", code: str = "") -> Fla
     return Flaw.EASY if _is_run(pin) or on_keypad or in_pairs or shown else None
 
 
-def _is_typable(pin: str, policy: Policy) -> bool:
+def is_typable(pin: str, policy: Policy) -> bool:
     """Whether a PIN will read the same whenever it is typed: no blank at an end, no control character, nothing but text."""
     if policy.digits_only:
         return _all_digits(pin)

@@ -10,6 +10,14 @@ sys.path.insert(0, str(Path(__file__).with_name("service")))
 from arena import Service  # found by the line above: tests/ is no package
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Three processes at most: the tests on hosts of each Debian release, which mostly wait, and all others."""
+    for item in items:
+        suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group(suite or "here"))
+    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0])
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A running arenad that denies without delay."""

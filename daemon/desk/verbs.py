@@ -15,6 +15,7 @@ from pam_arena.errors import NotFound, Refusal
 from pam_arena.otp import DIGITS, PERIOD_SECONDS, Algorithm, Enrolment, Kind, Mechanism, read_seed, write_uri
 from pam_arena.secret import Secret
 
+from ..audit import Reason
 from ..store import inventory as store
 from ..store.accounts import SLOTS
 from ..store.grants import revoke_grants
@@ -156,11 +157,16 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     """What a failure reference stands for, and what to do."""
     asked = ref.upper().translate(str.maketrans("ILO", "110", " -"))
     row = store.find_by_ref(connection, asked)
+    reason = "" if row is None else row.reason
+    if row is None:
+        row = store.find_stranger_by_ref(connection, asked)
+        # Whatever else was noted: sshd answers in the place of a name that does not exist, and strangers share their waits.
+        reason = Reason.UNKNOWN.value
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
-    what, remedy = explain(row.reason, row.detail, row.holder, row.serial or _only_serial(connection, row.holder))
-    fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial", "reason")}
-    return {**fields, "what": what, "remedy": remedy}
+    what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, row.holder))
+    fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial")}
+    return {**fields, "reason": reason, "what": what, "remedy": remedy}
 
 
 def _only_serial(connection: Connection, name: str) -> str:

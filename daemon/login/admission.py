@@ -58,7 +58,7 @@ class Door:
     def __init__(self, reader: Reader, clock: Clock, config: Callable[[], Config]) -> None:
         self._reader, self._clock, self._config = reader, clock, config
 
-    def admit(self, start: Start, peer_uid: int) -> Admission:
+    def admit(self, start: Start, peer_pid: int, peer_uid: int) -> Admission:
         """What becomes of a START. Raises StoreError where the store is needed and cannot be read."""
         decision = decide(self._config(), start, peer_uid)
         trusted, now = decision.peer_trusted, self._clock.now()
@@ -71,10 +71,11 @@ class Door:
         if decision.treatment is not Treatment.ASK:
             code = PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED
             return evolve(found, code=code, why=decision.why)
-        return self._by_store(found, start, peer_uid, int(now))
+        return self._by_store(found, start, (peer_pid, peer_uid), int(now))
 
-    def _by_store(self, found: Admission, start: Start, peer_uid: int, now: int) -> Admission:
+    def _by_store(self, found: Admission, start: Start, peer: tuple[int, int], now: int) -> Admission:
         service, name = found.service, found.name
+        peer_pid, peer_uid = peer
         if start.operation is Operation.ACCOUNT or service.without_token == "ignore":
             active, owned = self._reader.read(lambda c: active_tokens(c, name))
             if owned == 0:
@@ -89,13 +90,13 @@ class Door:
         if key is not None and found.address:
             covered = self._reader.read(lambda c: find_grant(c, name, start.service, found.address, key, now, since))
             return evolve(found, grant=GrantTerms(key, service.grant), **(_COVERED if covered else {}))
-        return evolve(found, **_COVERED) if self._in_granted_session(found, start, now, since) else found
+        return evolve(found, **_COVERED) if self._in_granted_session(found, start, peer_pid, now, since) else found
 
-    def _in_granted_session(self, found: Admission, start: Start, now: int, since: int) -> bool:
+    def _in_granted_session(self, found: Admission, start: Start, peer_pid: int, now: int, since: int) -> bool:
         """Whether this is sudo in an ssh session of the same user, from an address whose grant still holds."""
-        if found.address or not start.tty or start.ruser != found.name:
+        if found.address or start.ruser != found.name:
             return False
-        session = remote_session(start.tty)
+        session = remote_session(peer_pid)
         if session is None or session.uid != uid_of(found.name):
             return False
         return self._reader.read(lambda c: find_session_grant(c, found.name, session.address, now, since))

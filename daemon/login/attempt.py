@@ -62,8 +62,8 @@ class Attempt:
 class Match:
     """What was found of one token. step None: no step compared has this code.
 
-    offset: steps from the token's own now. near: in the window, or on the display when the prompt appeared. far: beyond
-    it, but within reach.
+    offset: steps from the token's own now. near: in the window, or on the display when the prompt appeared; of a next
+    code, that it is the very next. far: beyond it, but within reach.
     """
 
     slot: Slot
@@ -113,7 +113,7 @@ def examine(connection: sa.engine.Connection, vault: Vault, code: Code, attempt:
 
 
 def examine_next(connection: sa.engine.Connection, vault: Vault, attempt: Attempt, first: Match) -> Finding:
-    """Look for the step after `first` in what was typed, a code alone. Raises VaultError as `examine` does."""
+    """Look for the step after `first` in what was typed, a code alone: `near` says that it is this one. Raises VaultError."""
     origin = attempt.origin
     account = read_account(connection, attempt.name, attempt.at, origin.kind, origin.key)
     slot = next((one for one in account.slots if one.id == first.slot.id), None)
@@ -122,9 +122,11 @@ def examine_next(connection: sa.engine.Connection, vault: Vault, attempt: Attemp
     fits = pin.well_formed("", code, attempt.policy)
     if slot is None or first.step is None:  # taken away meanwhile
         return Finding(account, Match(first.slot, None, 0, 0, False, False), None, typed, None, False, False, fits)
+    very_next = first.step + 1
     with vault.open_seed(slot.seed, slot.serial, slot.seed_version) as seed:
-        step = find_step(seed, slot.mechanism, code, range(first.step + 1, first.step + 2))
-    return Finding(account, Match(slot, step, 0, 0, step is not None, False), None, typed, None, False, False, fits)
+        # Later ones are found too, to be spent; the nearest comes last, and so goes before them.
+        step = find_step(seed, slot.mechanism, code, range(first.step + REACH, first.step, -1))
+    return Finding(account, Match(slot, step, 0, 0, step == very_next, False), None, typed, None, False, False, fits)
 
 
 class _Typing:
@@ -136,7 +138,7 @@ class _Typing:
         self._first = pin.normalise(attempt.first, policy) if attempt.first is not None else ""
         self._second = pin.normalise(attempt.second, policy)
         if attempt.pin_alone:
-            self.well_formed = self._second != ""
+            self.well_formed = self._second != "" and pin.is_typable(self._second, policy)
         elif attempt.forward:
             self.well_formed = pin.forwarded_well_formed(attempt.second, policy)
         else:

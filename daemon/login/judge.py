@@ -9,7 +9,17 @@ from ..audit import Reason
 from ..store.schema import State
 from .attempt import Finding
 
-NOT_COUNTED = frozenset({Reason.MALFORMED, Reason.USED_AGAIN, Reason.WAITING, Reason.CLOSED})
+# No guess, or none that was looked at; the PIN of one who may have no more mails was right.
+NOT_COUNTED = frozenset(
+    {
+        Reason.MALFORMED,
+        Reason.USED_AGAIN,
+        Reason.WAITING,
+        Reason.CLOSED,
+        Reason.MAIL_TOO_MANY,
+        Reason.MAIL_NO_ADDRESS,
+    }
+)
 
 Verdict = tuple[Outcome, Reason]
 
@@ -40,7 +50,7 @@ def judge_next(finding: Finding, *, waiting: bool, closed: bool, fresh: bool, sa
         return Outcome.DENIED, Reason.MALFORMED
     if waiting:
         return Outcome.DENIED, Reason.CLOSED if closed else Reason.WAITING
-    if not (account.real and finding.match.step is not None and fresh and same_pin):
+    if not (account.real and finding.match.near and fresh and same_pin):
         return Outcome.DENIED, Reason.NEXT_WRONG
     if not account.has_pin and now >= account.new_pin_until:
         return Outcome.DENIED, Reason.LAPSED

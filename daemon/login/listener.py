@@ -13,7 +13,7 @@ from pam_arena.errors import ProtocolError
 from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
 
 from ..config import Config
-from ..sockets import peer_uid
+from ..sockets import peer_of, peer_uid
 from .policy import peer_uids
 from .session import Desk, Session, under_way
 
@@ -167,7 +167,7 @@ class Connection:
             return self._drop(str(error))
         self._stop_timer()
         if isinstance(message, Start) and self._session is None:
-            self._session = Session(self._desk, self, self._uid, message)
+            self._session = Session(self._desk, self, peer_of(self._socket), message)
             self._session.begin()
         elif not (isinstance(message, Answer) and self._session is not None and self._session.answered(message)):
             self._drop(f"{type(message).__name__} out of turn")

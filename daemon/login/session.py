@@ -84,7 +84,7 @@ class Session:
         "_opened",
         "_operation",
         "_password",
-        "_peer_uid",
+        "_peer",
         "_prompted_at",
         "_service",
         "_start",
@@ -93,8 +93,8 @@ class Session:
         "working",
     )
 
-    def __init__(self, desk: Desk, line: Line, peer_uid: int, start: Start) -> None:
-        self._desk, self._line, self._peer_uid = desk, line, peer_uid
+    def __init__(self, desk: Desk, line: Line, peer: tuple[int, int], start: Start) -> None:
+        self._desk, self._line, self._peer = desk, line, peer
         self._start: Start | None = start  # let go of once the conversation has begun
         self._operation, self._service = start.operation, sys.intern(start.service)
         self._talk: talk.Conversation | None = None
@@ -126,7 +126,7 @@ class Session:
     async def _begin(self) -> None:
         start, self._start = self._start, None
         assert start is not None
-        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, self._peer_uid)
+        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, *self._peer)
         self._admission = admission
         if admission.code is not None:
             if admission.by_grant:
@@ -138,7 +138,7 @@ class Session:
         if self._operation is Operation.AUTHENTICATE:
             self._talk = talk.log_in(manner, start.passcode, bool(start.options & Option.FIRST_PASS))
         elif self._operation is Operation.CHANGE_PIN:
-            self._talk = talk.change_pin(manner)
+            self._talk = talk.change_pin(evolve(manner, observe=False))  # a login alone is only observed
         else:
             log.error("operation %s is not offered by this release", self._operation.name)
             return self._finish(PAM_SYSTEM_ERR)
@@ -197,7 +197,8 @@ class Session:
 
     async def _mail_code(self, attempt: Attempt) -> None:
         loop, due = asyncio.get_running_loop(), self._due()
-        order = await self._desk.verifier.order_mail(attempt)
+        with attempt.second:
+            order = await self._desk.verifier.order_mail(attempt)
         await asyncio.sleep(due - loop.time())  # as a denial: nobody learns whether a mail goes
         self._go_on(None)
         if order is not None:
@@ -254,7 +255,7 @@ class Session:
             at=clock.now(),
             prompted_at=self._prompted_at,
             forward=forward,
-            observe=found.service.mode == "observe",
+            observe=self._observes,
             grant=found.grant,
         )
 

@@ -188,8 +188,8 @@ class Settlement:
         count_failures(connection, account.holder_id, now, int(counted))
         if granted and attempt.origin.kind == REMOTE:
             forget_addresses(connection, account.holder_id, int(now) - KNOWN_FOR)
-            own = Standing(REMOTE, attempt.origin.key, granted_at=int(now))
-            write_standing(connection, account.holder_id, own)
+            own = standing if standing.key else Standing(REMOTE, attempt.origin.key)
+            write_standing(connection, account.holder_id, evolve(own, granted_at=int(now)))
         if granted and not self._pin_expired(account):  # else the grant would stand in for the PIN that is not yet chosen
             leave_grant(connection, attempt, account, now)
 

@@ -134,6 +134,10 @@ def clear_waits(connection: sa.engine.Connection, holder_id: int) -> int:
 
 
 def find_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
-    """What was noted under a failure reference, of a holder or a stranger."""
-    found = connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
-    return found or connection.execute(sa.select(stranger).where(stranger.c.ref == ref)).first()
+    """What was noted under a failure reference of a holder."""
+    return connection.execute(sa.select(audit).where(audit.c.ref == ref)).first()
+
+
+def find_stranger_by_ref(connection: sa.engine.Connection, ref: str) -> Row | None:
+    """What was noted under a failure reference of someone who is no holder."""
+    return connection.execute(sa.select(stranger).where(stranger.c.ref == ref)).first()

@@ -1,5 +1,5 @@
 """Runs inside the guest: one call of PAM by root, with a service that stands in this file's folder. Prints JSON: PAM's code,
-the seconds, what was said, and what was asked.
+the seconds, what was said, what was asked, and all of it in order with its style.
 
 Usage: authenticate.py SERVICE authenticate|acct_mgmt|chauthtok USER ANSWER...
 """
@@ -46,16 +46,19 @@ def main():
     pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
     libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
     service, function, user, *answers = sys.argv[1:]
-    said, asked = [], []
+    said, asked, heard = [], [], []
 
     def converse(count, messages, responses, _data):
         responses[0] = libc.calloc(count, ctypes.sizeof(Response))
         message = messages[0].contents
+        heard.append([message.style, message.text.decode()])
         if message.style in ASKS:
             asked.append(message.text.decode())
             if not answers:
                 return CONV_ERR
-            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(answers.pop(0).encode())
+            ctypes.cast(responses[0], ctypes.POINTER(Response))[0].text = libc.strdup(
+                answers.pop(0).encode("utf-8", "surrogateescape")
+            )
         else:
             said.append(message.text.decode())
         return 0
@@ -68,7 +71,7 @@ def main():
     result = getattr(pam, f"pam_{function}")(handle, 0)
     seconds = round(time.monotonic() - begun, 3)
     pam.pam_end(handle, result)
-    print(json.dumps({"code": result, "seconds": seconds, "said": said, "asked": asked}))
+    print(json.dumps({"code": result, "seconds": seconds, "said": said, "asked": asked, "heard": heard}))
 
 
 main()

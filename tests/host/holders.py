@@ -110,7 +110,7 @@ def play(dialogue: Dialogue, steps: list[Step], end: str, timeout: float = 15) -
     text = re.sub(r"(about|dans) \d+ s", r"\1 N s", text)
     text = re.sub(r"\A[^⟦]* login: (?=⟦)", "login: ", text)  # getty's name of the system and the host
     text = text.replace("\n\nLogin incorrect", "\nLogin incorrect")  # login leaves a line in Debian 12, none in 13
-    text = re.sub(r"\((ref|réf\.)(\s)[0-9A-Z]{8}\)", r"(\1\2REFERENCE)", text)
+    text = re.sub(r"(\(r\S+\s)[0-9A-Z]{8}\)", r"\1REFERENCE)", text)  # (ref …), (réf. …), as far as a console can show it
     return re.sub(r"holder\d+", "alice", text)
 
 

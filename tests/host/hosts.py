@@ -332,11 +332,16 @@ class Host:
         return called["code"], called["seconds"], "|".join(called["said"])
 
     def call_pam(self, function: str, user: str, *answers: str, service: str = "arena-only") -> dict[str, Any]:
-        """A function of PAM called by root: {"code": PAM's, "seconds", "said": [...], "asked": [...]}."""
+        """A function of PAM called by root: its "code", "seconds", what was "said", "asked", and "heard": all, with styles."""
         called: dict[str, Any] = json.loads(
             self.run("python3", f"{DRIVER}/authenticate.py", service, function, user, *answers).stdout
         )
         return called
+
+    def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
+        """As `authenticate`, with the questions too: each message as its style and text, with `|` between."""
+        called = self.call_pam("authenticate", user, *answers)
+        return called["code"], called["seconds"], "|".join(f"{style} {text}" for style, text in called["heard"])
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""

@@ -1,14 +1,19 @@
-"""The tests of the library and of the service, with the Python and the libraries of each Debian, on the installed packages."""
+"""The tests of the library and of the service, on the installed packages, with the Python and the libraries of Debian 13.
+
+Those of Debian 12 they meet on the machine that runs all tests.
+"""
 
 from pathlib import Path
 
+import pytest
 from hosts import Host
 
 TESTS = Path(__file__).parents[1]
 
 
+@pytest.mark.parametrize("suite", ["trixie"], indirect=True, scope="session")
 def test_the_services_dialogues_hold_on_the_installed_packages(spare: Host) -> None:
-    spare.install("python3-pytest", "python3-hypothesis")
+    spare.install("python3-pytest", "python3-hypothesis", "python3-aiosmtpd")
     spare.run("mkdir", "-p", "/root/packaging", "/root/tests")
     spare.copy(TESTS.parent / "packaging/arena.toml", to="/root/packaging")
     spare.copy(TESTS / "conftest.py", TESTS / "service", TESTS / "unit", to="/root/tests")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from hosts import Host
+from mailserver import PORT, start_server, stop_server, wait_until
 
 OUT, FAILED = "/var/spool/arena/out", "/var/spool/arena/failed"
-PORT = 2525
 EXPOSURE = 11  # tenths: what `systemd-analyze security` measures
 PUT = """
 import sys
@@ -31,22 +31,6 @@ def mailer(host: Host) -> Iterator[Host]:
     yield host
     stop_server(host)
     (host.root / "etc/arena/arena.toml.d/mail.toml").unlink()
-
-
-def start_server(host: Host) -> None:
-    listening = f"python3 -m aiosmtpd --nosetuid --listen 127.0.0.1:{PORT} --class aiosmtpd.handlers.Mailbox /var/tmp/mailbox"
-    host.shell(f"systemd-run --quiet --unit=mail-server {listening}")
-    wait_until(host, f": </dev/tcp/127.0.0.1/{PORT}")
-
-
-def stop_server(host: Host) -> None:
-    host.run("systemctl", "stop", "mail-server")
-
-
-def wait_until(host: Host, condition: str, seconds: int = 20) -> None:
-    """Wait for a shell's condition."""
-    waiting = f"for _ in {{1..{seconds * 10}}}; do if ( {condition} ) 2>/dev/null; then exit 0; fi; sleep 0.1; done; exit 1"
-    assert host.shell(waiting, check=False).returncode == 0, f"never: {condition}\n{host.journal('arena-mail')}"
 
 
 def put(host: Host, to: str, unit: str = "arenad.service") -> str:

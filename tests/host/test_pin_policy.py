@@ -1,7 +1,9 @@
-"""Choosing, changing and replacing a PIN, by what the configuration allows, through the programs that people use."""
+"""Which PINs there are: what is refused, longer ones and letters, earlier ones, old ones, those made for the holder; and how
+one is changed.
+"""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from holders import (
@@ -10,6 +12,7 @@ from holders import (
     ASK_PIN,
     CHOOSE,
     NEW,
+    PASSWORD_PROMPT,
     PIN,
     SHELL,
     Holder,
@@ -19,27 +22,35 @@ from holders import (
     play,
     refuse,
 )
-from hosts import PASSWORD, SUCCESS, Dialogue, Host
+from hosts import SUCCESS, Dialogue, Host
 
 AUTHTOK_ERR = 20  # security/_pam_types.h
-NEW_PIN = "97531"
+OTHER = "7391"
 CURRENT = r"Current passcode \(PIN \+ code\): "
-FRENCH_PIN, FRENCH_CODE = r"laisser vide\)\s: ", r"affiché sur la clé\)\s: "
+FRENCH_PIN, FRENCH_CODE = r"laisser vide\)\s: ", r"sur la clé\)\s: "
 FRENCH_CHOOSE, FRENCH_AGAIN = r"Choisissez un code PIN \(4 à 6 chiffres\)\s: ", r"Confirmez le code PIN\s: "
-FRENCH_NEW = r"nouveau code\s: "
-MADE = r"Your new PIN is \d{4}\. Memorise it\.\s+Same PIN again: "
+FRENCH_NEW, FRENCH_CURRENT = r"nouveau code\s: ", r"Passcode actuel \(PIN \+ code\)\s: "
+MADE = re.compile(r"(?:Your new PIN is|Votre code PIN est) (\d+)\.")
+EASY = "Too easy to guess. Choose another.\nChoose a PIN (4 to 6 digits): "
+ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
+AGE = """
+import sqlite3, sys
+with sqlite3.connect("/var/lib/arena/arena.db", timeout=10) as store:
+    store.execute("UPDATE holder SET pin_set_at = pin_set_at - 31 * 86400 WHERE name = ?", sys.argv[1:])
+"""
 
 
 @pytest.fixture(scope="module")
-def quick(host: Host) -> Iterator[Host]:
+def choosing(host: Host) -> Host:
     host.password_first()
-    with host.configured('[login]\ndeny_after = "0"\n'):
-        yield host
+    host.run("chpasswd", input="root:the root password\n")
+    return host
 
 
 @pytest.fixture
-def newcomer(quick: Host) -> Holder:
-    return Holder(quick, kind="hotp")
+def newcomer(choosing: Host) -> Holder:
+    """Someone without a PIN, and with a fob that has a button, so that no code has to be waited for."""
+    return Holder(choosing, kind="hotp")
 
 
 @pytest.fixture
@@ -48,191 +59,199 @@ def holder(newcomer: Holder) -> Holder:
     return newcomer
 
 
-def choices(choose: str, *pins: tuple[str, str]) -> list[Step]:
-    return [(choose, pin, label) for pin, label in pins]
+def first_code(newcomer: Holder) -> list[Step]:
+    """A first login up to the choice of a PIN."""
+    return [(ASK_PIN, "", ""), (ASK_CODE, newcomer.fob.fresh, "code")]
 
 
-# --- choosing ---------------------------------------------------------------------------------------------------------
+def with_pin(holder: Holder, pin: str) -> list[Step]:
+    """An ordinary login with this PIN."""
+    return [(ASK_PIN, pin, "PIN"), (ASK_CODE, holder.fob.fresh, "code")]
 
 
-def test_a_pin_that_is_easy_to_guess_is_refused_in_french(newcomer: Holder) -> None:
-    fob = newcomer.fob
-    easy = choices(FRENCH_CHOOSE, ("0000", "repeats"), ("4321", "a run"), ("2580", "a keypad column"), ("123", "too short"))
-    steps = [password(), (FRENCH_PIN, "", ""), (FRENCH_CODE, fob.fresh, "code"), *easy]
-    chosen = [(FRENCH_CHOOSE, PIN, "a PIN"), (FRENCH_AGAIN, PIN, "the same PIN"), (FRENCH_NEW, newcomer.passcode, "PIN + code")]
-    with newcomer.host.configured('language = "fr"\n'):
-        check_golden("ssh-choose-pin-french", play(newcomer.ssh(), [*steps, *chosen], SHELL))
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
-def test_digits_that_stand_on_the_key_are_refused_at_the_console(quick: Host) -> None:
-    holder = Holder(quick, kind="hotp", serial="90{}3827")
-    fob, serial = holder.fob, re.sub(r"\D", "", holder.fob.serial)
-    easy: list[Step] = [(CHOOSE, serial[-4:], "of the serial"), (CHOOSE, lambda: fob.used()[1:5], "of the code")]
-    differ: list[Step] = [(CHOOSE, PIN, "a PIN"), (AGAIN, "2847", "another")]
-    chosen: list[Step] = [(CHOOSE, PIN, "a PIN"), (AGAIN, PIN, "the same PIN"), (NEW, holder.passcode, "PIN + new code")]
-    first: list[Step] = [password(), (ASK_PIN, "", ""), (ASK_CODE, fob.fresh, "code")]
-    told = play(quick.login(holder.name), [*first, *easy, *differ, *chosen], r"\$ ")
-    check_golden("login-choose-pin", told[: told.rindex("⟧") + 1])
+def test_a_pin_that_is_easy_to_guess_or_too_short_is_refused_with_its_reason(newcomer: Holder) -> None:
+    refused: list[Step] = [(CHOOSE, pin, pin) for pin in ("0000", "4321", "2580", "284")]
+    steps = [password(), *first_code(newcomer), *refused, (CHOOSE, PIN, "a PIN"), (AGAIN, PIN, "the same PIN")]
+    check_golden("ssh-pin-refused", play(newcomer.ssh(), [*steps, (NEW, newcomer.passcode, "PIN + new code")], SHELL))
 
 
-def test_five_pins_that_will_not_do_are_a_refusal(newcomer: Holder) -> None:
-    steps = [password(), (ASK_PIN, "", ""), (ASK_CODE, newcomer.fob.fresh, "code"), *choices(CHOOSE, *[("1234", "a run")] * 5)]
-    refuse(newcomer.ssh(), steps)
-    assert re.search(r"^pin set at +-$", newcomer.host.arenactl("holder", "show", newcomer.name).stdout, re.MULTILINE)
+def test_what_stands_on_the_key_is_refused_in_french(choosing: Host) -> None:
+    """At su: the digits of its serial, those it has just shown, and a PIN that was not typed the same twice."""
+    newcomer = Holder(choosing, kind="hotp")
+    newcomer.fob = choosing.give_fob(newcomer.name, f"739105-{newcomer.name}", kind="hotp")
+    steps: list[Step] = [ROOT, (FRENCH_PIN, "", ""), (FRENCH_CODE, newcomer.fob.fresh, "code")]
+    steps += [(FRENCH_CHOOSE, "9105", "digits of the serial"), (FRENCH_CHOOSE, lambda: newcomer.fob.used()[:4], "of the code")]
+    steps += [(FRENCH_CHOOSE, PIN, "a PIN"), (FRENCH_AGAIN, OTHER, "another")]
+    steps += [(FRENCH_CHOOSE, PIN, "a PIN"), (FRENCH_AGAIN, PIN, "the same PIN"), (FRENCH_NEW, newcomer.passcode, "both")]
+    with choosing.configured('language = "fr"\n'):
+        check_golden("su-pin-refused-french", play(choosing.su(newcomer.name), steps, "root\r?\n"))
 
 
-def test_longer_pins_with_letters_by_configuration(newcomer: Holder) -> None:
-    pin, choose = "Été à Nîmes", r"Choose a PIN \(8 to 20 digits\): "
-    short = choices(choose, (PIN, "too short"), ("abababab", "a pattern"))
-    first: list[Step] = [password(), (ASK_PIN, "", ""), (ASK_CODE, newcomer.fob.fresh, "code")]
-    create: list[Step] = [(choose, pin, "letters"), (AGAIN, pin, "the same"), (NEW, lambda: pin + newcomer.fob.fresh(), "both")]
+@pytest.mark.parametrize(
+    "easy", [("1111", "999999", "1234", "345678"), ("9876", "7890", "3210", "1471"), ("0852", "963963", "7417", "258025")]
+)
+def test_repeats_runs_and_keypad_columns_are_refused(newcomer: Holder, easy: tuple[str, ...]) -> None:
+    called = newcomer.host.call_pam("authenticate", newcomer.name, "", newcomer.fob.fresh(), *easy)
+    assert called["asked"][3:] == [EASY] * len(easy)
+
+
+def test_five_pins_that_are_refused_end_the_login(newcomer: Holder) -> None:
+    code, _, said = newcomer.host.authenticate(newcomer.name, "", newcomer.fob.fresh(), *["1234"] * 5)
+    assert code != SUCCESS and said.startswith("Access denied.")
+
+
+# --- longer ones, and letters -----------------------------------------------------------------------------------------
+
+
+def test_eight_digits_and_more_by_configuration(newcomer: Holder, holder_before: Holder) -> None:
+    choose, pin = r"Choose a PIN \(8 to 12 digits\): ", "28463917"
+    with newcomer.host.configured("[pin]\nlength = [8, 12]\n"):
+        refused: list[Step] = [(choose, "2846", "a short PIN"), (choose, "74747474", "74747474")]
+        steps = [password(), *first_code(newcomer), *refused, (choose, pin, "a PIN"), (AGAIN, pin, "the same PIN")]
+        told = play(newcomer.ssh(), [*steps, (NEW, lambda: pin + newcomer.fob.fresh(), "PIN + new code")], SHELL)
+        check_golden("ssh-pin-of-eight", told)
+        play(newcomer.host.login(newcomer.name), [password(), *with_pin(newcomer, pin)], r"\$ ")
+        refuse(newcomer.ssh(), [password(), *with_pin(newcomer, pin[:4])])
+        play(holder_before.ssh(), [password(), *holder_before.steps()], SHELL)
+
+
+@pytest.fixture
+def holder_before(choosing: Host) -> Holder:
+    """Someone whose PIN is older than the configuration that a test brings."""
+    one = Holder(choosing, kind="hotp")
+    one.enrol()
+    return one
+
+
+def test_letters_by_configuration_are_typed_over_ssh_and_at_sudo(newcomer: Holder) -> None:
+    choose, pin = r"Choose a PIN \(8 to 20 digits\): ", "Été à Nîmes"
     with newcomer.host.configured("[pin]\nlength = [8, 20]\ndigits_only = false\n"):
-        play(newcomer.ssh(), [*first, *short, *create], SHELL)
-        play(newcomer.host.sudo(newcomer.name, "echo", SHELL), [password(), *newcomer.steps(pin)], SHELL)
-        refuse(newcomer.ssh(), [password(), *newcomer.steps(pin.lower())])
+        steps = [password(), *first_code(newcomer), (choose, pin, "a PIN"), (AGAIN, pin, "the same PIN")]
+        play(newcomer.ssh(), [*steps, (NEW, lambda: pin + newcomer.fob.fresh(), "PIN + new code")], SHELL)
+        play(newcomer.host.sudo(newcomer.name, "echo", SHELL), [password(), *with_pin(newcomer, pin)], SHELL)
+        refuse(newcomer.ssh(), [password(), *with_pin(newcomer, "ete a nimes")])
 
 
-# --- made by the system -----------------------------------------------------------------------------------------------
+# --- changing one, and earlier ones -----------------------------------------------------------------------------------
 
 
-def shown(dialogue: Dialogue) -> Callable[[], str]:
-    """The PIN that stands on the terminal."""
-    return lambda: re.findall(r"Your new PIN is (\d{4})", dialogue.transcript)[-1]
-
-
-def first_login_with_a_made_pin(holder: Holder, dialogue: Dialogue, before: list[Step], opened: str) -> str:
-    """A first login up to the shell, in which the system shows a PIN; the transcript has 0000 in its place."""
-    made, code = shown(dialogue), holder.fob.fresh
-    first: list[Step] = [password(), (ASK_PIN, "", ""), (ASK_CODE, code, "code"), *before]
-    new: list[Step] = [(MADE, made, "the same PIN"), (NEW, lambda: made() + code(), "PIN + new code")]
-    told = play(dialogue, [*first, *new], opened)
-    return re.sub(r"new PIN is \d{4}", "new PIN is 0000", told[: told.rindex("⟧") + 1])
-
-
-def test_the_system_makes_the_pin(newcomer: Holder) -> None:
-    host, another = newcomer.host, Holder(newcomer.host, kind="hotp")
-    with host.configured('[pin]\nchoice = "system"\n'):
-        check_golden("ssh-made-pin", first_login_with_a_made_pin(newcomer, newcomer.ssh(), [], SHELL))
-        console = host.login(another.name)
-        check_golden("login-made-pin", first_login_with_a_made_pin(another, console, [], r"\$ "))
-        play(host.sudo(another.name, "echo", SHELL), [password(), *another.steps(shown(console)())], SHELL)
-
-
-def test_a_pin_that_was_made_is_shown_until_it_is_confirmed(newcomer: Holder) -> None:
-    with newcomer.host.configured('[pin]\nchoice = "system"\n'):
-        wrong: list[Step] = [(MADE, "0000", "another")]
-        told = first_login_with_a_made_pin(newcomer, newcomer.ssh(), wrong, SHELL)
-    assert told.count("Your new PIN is 0000. Memorise it.") == 2
-    assert "The two PINs differ. Start again." in told
-
-
-def test_whoever_likes_has_a_pin_made(newcomer: Holder) -> None:
-    host, another = newcomer.host, Holder(newcomer.host, kind="hotp")
-    with host.configured('[pin]\nchoice = "either"\n'):
-        empty: list[Step] = [(CHOOSE, "", "")]
-        check_golden("ssh-either-pin", first_login_with_a_made_pin(newcomer, newcomer.ssh(), empty, SHELL))
-        play(another.ssh(), [password(), *another.first_steps()], SHELL)
-
-
-# --- too old, and used before -----------------------------------------------------------------------------------------
-
-
-def change_to(pin: str) -> list[Step]:
-    return [(CHOOSE, PIN, "the old PIN"), (CHOOSE, pin, "a PIN"), (AGAIN, pin, "the same PIN")]
-
-
-def grow_old(holder: Holder) -> None:
-    """Let a day pass since the PIN was set."""
-    holder.host.in_store(f"UPDATE holder SET pin_set_at = pin_set_at - 86400 WHERE name = '{holder.name}'")
-
-
-def test_a_pin_that_is_too_old_is_replaced_after_a_right_passcode(holder: Holder) -> None:
-    host, name = holder.host, holder.name
-    grow_old(holder)
-    with host.configured('[pin]\nexpires = "1d"\n'):
-        assert "expired" not in refuse(holder.ssh(), [password(), *holder.steps("2847")])
-        told = play(holder.ssh(), [password(), *holder.steps(), *change_to(NEW_PIN)], SHELL)
-        check_golden("ssh-pin-expired", told)
-        play(holder.ssh(), [password(), *holder.steps(NEW_PIN)], SHELL)
-        grow_old(holder)
-        first: list[Step] = [password(), *holder.steps(NEW_PIN)]
-        told = play(host.login(name), [*first, (CHOOSE, "846135", "a PIN"), (AGAIN, "846135", "the same PIN")], r"\$ ")
-        assert "PIN changed." in told
-        check_golden("login-pin-expired", told[: told.rindex("⟧") + 1])
-    play(holder.ssh(), [password(), *holder.steps("846135")], SHELL)
-
-
-def test_a_pin_that_is_too_old_is_replaced_in_french(holder: Holder) -> None:
-    grow_old(holder)
-    with holder.host.configured('language = "fr"\n[pin]\nexpires = "1d"\n'):
-        first = [password(), (FRENCH_PIN, PIN, "PIN"), (FRENCH_CODE, holder.fob.fresh, "code")]
-        chosen = [(FRENCH_CHOOSE, NEW_PIN, "a PIN"), (FRENCH_AGAIN, NEW_PIN, "the same PIN")]
-        check_golden("ssh-pin-expired-french", play(holder.ssh(), [*first, *chosen], SHELL))
-
-
-def test_earlier_pins_are_refused_as_many_as_are_kept(quick: Host) -> None:
-    with quick.configured("[pin]\nhistory = 2\n"):
-        holder = Holder(quick, kind="hotp")
-        holder.enrol()
-        used: Step = (AGAIN, PIN, "the same PIN")
-        change(holder, [(CHOOSE, NEW_PIN, "a PIN"), (AGAIN, NEW_PIN, "the same PIN")])
-        told = change(
-            holder,
-            [(CHOOSE, PIN, "an earlier PIN"), used, (CHOOSE, "846135", "a PIN"), (AGAIN, "846135", "the same PIN")],
-            NEW_PIN,
-        )
-        check_golden("arena-key-pin-used-before", told)
-        change(holder, [(CHOOSE, PIN, "a PIN"), used], "846135")
-
-
-# --- changing ---------------------------------------------------------------------------------------------------------
-
-
-def change(holder: Holder, steps: list[Step], pin: str = PIN) -> str:
-    """arena-key pin, by its holder at a terminal."""
-    current: Step = (CURRENT, lambda: pin + holder.fob.fresh(), "PIN + code")
-    return play(holder.host.dialogue(["arena-key", "pin"], holder.name), [current, *steps], r"PIN changed\.\s+")
-
-
-def test_pams_password_phase_changes_the_pin(holder: Holder) -> None:
-    host, name, code = holder.host, holder.name, holder.fob.fresh
-    called = host.call_pam("chauthtok", name, PIN + code(), "1234", NEW_PIN, NEW_PIN)
-    assert (called["code"], called["said"]) == (SUCCESS, ["PIN changed."])
-    choose = "Choose a PIN (4 to 6 digits): "
-    easy = f"Too easy to guess. Choose another.\n{choose}"
-    assert called["asked"] == ["Current passcode (PIN + code): ", choose, easy, "Same PIN again: "]
-    called = host.call_pam("chauthtok", name, PIN + code())
-    assert (called["code"], called["asked"]) == (AUTHTOK_ERR, ["Current passcode (PIN + code): "])
-    assert called["said"][0].startswith("Access denied. ")
-    assert host.authenticate(name, NEW_PIN, code())[0] == SUCCESS
-
-
-def test_passwd_changes_the_pin_before_the_password_where_its_stack_says_so(holder: Holder) -> None:
-    path = holder.host.root / "etc/pam.d/passwd"
+@pytest.fixture
+def passwd_changes_pins(choosing: Host) -> Iterator[None]:
+    """passwd(1) with PAM's password phase of this module alone."""
+    path = choosing.root / "etc/pam.d/passwd"
     before = path.read_text()
-    path.write_text(before.replace("@include common-password", "password requisite pam_arena.so\n@include common-password"))
-    # pam_unix asks for the password in PAM's preliminary round, in which pam_arena only looks whether arenad is there.
-    unix: Step = ("Current password: ", PASSWORD, "password")
-    mine: list[Step] = [(CURRENT, holder.passcode, "PIN + code"), (CHOOSE, NEW_PIN, "a PIN"), (AGAIN, NEW_PIN, "the same PIN")]
-    new: list[Step] = [
-        ("New password: ", "battery staple 7", "a password"),
-        ("Retype new password: ", "battery staple 7", "it"),
-    ]
-    try:
-        told = play(holder.host.dialogue(["passwd"], holder.name), [unix, *mine, *new], "updated successfully")
-        check_golden("passwd", told)
-        unix = ("Current password: ", "battery staple 7", "password")
-        wrong: list[Step] = [unix, (CURRENT, holder.passcode, "the old PIN + code")]
-        told = play(holder.host.dialogue(["passwd"], holder.name), wrong, "password unchanged")
-        check_golden("passwd-refused", told)
-    finally:
-        path.write_text(before)
-    assert holder.host.authenticate(holder.name, NEW_PIN, holder.fob.fresh())[0] == SUCCESS
+    path.write_text("password required pam_arena.so\n")
+    yield
+    path.write_text(before)
 
 
-def test_the_system_makes_the_new_pin_at_a_change_too(holder: Holder) -> None:
-    with holder.host.configured('[pin]\nchoice = "system"\n'):
-        dialogue = holder.host.dialogue(["arena-key", "pin"], holder.name)
-        made = shown(dialogue)
-        play(dialogue, [(CURRENT, holder.passcode, "PIN + code"), (MADE, made, "the same PIN")], r"PIN changed\.")
-    assert holder.host.authenticate(holder.name, made(), holder.fob.fresh())[0] == SUCCESS
+def passwd(holder: Holder) -> Dialogue:
+    return holder.host.dialogue(["passwd"], holder.name)
+
+
+def current(holder: Holder, pin: str, prompt: str = CURRENT) -> Step:
+    return (prompt, lambda: pin + holder.fob.fresh(), "PIN + code")
+
+
+@pytest.mark.usefixtures("passwd_changes_pins")
+def test_passwd_changes_the_pin_and_refuses_earlier_ones(newcomer: Holder) -> None:
+    third = "5813"
+    with newcomer.host.configured("[pin]\nhistory = 2\n"):
+        newcomer.enrol()
+        steps = [current(newcomer, PIN), (CHOOSE, PIN, "the PIN of now"), (CHOOSE, OTHER, "a PIN"), (AGAIN, OTHER, "the same")]
+        check_golden("passwd", play(passwd(newcomer), steps, "updated successfully"))
+        steps = [current(newcomer, OTHER), (CHOOSE, PIN, "an earlier PIN"), (AGAIN, PIN, "the same")]
+        steps += [(CHOOSE, third, "a PIN"), (AGAIN, third, "the same")]
+        check_golden("passwd-earlier-pin", play(passwd(newcomer), steps, "updated successfully"))
+        refuse(newcomer.ssh(), [password(), *with_pin(newcomer, PIN)])
+        play(newcomer.ssh(), [password(), *with_pin(newcomer, third)], SHELL)
+        steps = [current(newcomer, third), (CHOOSE, PIN, "one of three PINs ago"), (AGAIN, PIN, "the same")]
+        play(passwd(newcomer), steps, "updated successfully")
+
+
+@pytest.mark.usefixtures("passwd_changes_pins")
+def test_passwd_speaks_french(holder: Holder) -> None:
+    french = [(FRENCH_CHOOSE, OTHER, "a PIN"), (FRENCH_AGAIN, OTHER, "the same")]
+    with holder.host.configured('language = "fr"\n'):
+        check_golden(
+            "passwd-french", play(passwd(holder), [current(holder, PIN, FRENCH_CURRENT), *french], "updated successfully")
+        )
+        wrong = play(passwd(holder), [current(holder, PIN, FRENCH_CURRENT)], "manipulation error")
+        check_golden("passwd-refused-french", wrong)
+
+
+def test_a_change_wants_the_current_passcode(holder: Holder) -> None:
+    called = holder.host.call_pam("chauthtok", holder.name, "2847" + holder.fob.fresh(), OTHER, OTHER)
+    assert (called["code"], called["asked"]) == (AUTHTOK_ERR, ["Current passcode (PIN + code): "])
+    assert called["said"][0].startswith("Access denied.")
+    assert holder.host.authenticate(holder.name, PIN, holder.fob.fresh())[0] == SUCCESS
+
+
+def test_a_holder_without_a_pin_chooses_one_in_a_change(newcomer: Holder) -> None:
+    assert newcomer.host.call_pam("chauthtok", newcomer.name, newcomer.fob.fresh(), PIN, PIN)["code"] == SUCCESS
+    assert newcomer.host.authenticate(newcomer.name, PIN, newcomer.fob.fresh())[0] == SUCCESS
+
+
+# --- old ones ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(holder: Holder) -> Holder:
+    """Someone who chose their PIN a month ago."""
+    holder.host.run("runuser", "-u", "_arena", "--", "python3", "-c", AGE, holder.name)
+    return holder
+
+
+def test_an_old_pin_is_changed_after_a_right_passcode_alone(old: Holder) -> None:
+    with old.host.configured('[pin]\nexpires = "30d"\n'):
+        assert "expired" not in refuse(old.ssh(), [password(), *with_pin(old, OTHER)])
+        chosen: list[Step] = [(CHOOSE, PIN, "the same PIN as before"), (CHOOSE, OTHER, "a PIN"), (AGAIN, OTHER, "the same")]
+        check_golden("ssh-pin-expired", play(old.ssh(), [password(), *with_pin(old, PIN), *chosen], SHELL))
+        play(old.ssh(), [password(), *with_pin(old, OTHER)], SHELL)
+
+
+def test_an_old_pin_is_changed_at_sudo_in_french(old: Holder) -> None:
+    steps: list[Step] = [password(), (FRENCH_PIN, PIN, "PIN"), (FRENCH_CODE, old.fob.fresh, "code")]
+    steps += [(FRENCH_CHOOSE, OTHER, "a PIN"), (FRENCH_AGAIN, OTHER, "the same")]
+    with old.host.configured('language = "fr"\n[pin]\nexpires = "30d"\n'):
+        check_golden("sudo-pin-expired-french", play(old.host.sudo(old.name, "echo", SHELL), steps, SHELL))
+
+
+def test_who_does_not_change_an_old_pin_stays_outside(old: Holder) -> None:
+    with old.host.configured('[pin]\nexpires = "30d"\n'):
+        play(old.ssh(), [password(), *with_pin(old, PIN)], CHOOSE)
+        refuse(old.ssh(), [password(), *with_pin(old, PIN), *[(CHOOSE, "1234", "an easy PIN")] * 5])
+
+
+# --- those made for the holder ----------------------------------------------------------------------------------------
+
+
+def made_in(dialogue: Dialogue) -> str:
+    """The PIN that is shown."""
+    return MADE.findall(dialogue.transcript)[-1]
+
+
+def test_the_system_makes_the_pin_and_shows_it_until_it_is_confirmed(newcomer: Holder) -> None:
+    with newcomer.host.configured('[pin]\nchoice = "system"\n'):
+        dialogue = newcomer.ssh()
+        steps = [password(), *first_code(newcomer), (AGAIN, "9999", "another"), (AGAIN, lambda: made_in(dialogue), "the PIN")]
+        told = play(dialogue, [*steps, (NEW, lambda: made_in(dialogue) + newcomer.fob.fresh(), "PIN + new code")], SHELL)
+    shown = set(MADE.findall(told))
+    assert len(shown) == 1
+    pin = shown.pop()
+    check_golden("ssh-pin-made", told.replace(pin, "NNNN"))
+    play(newcomer.ssh(), [password(), *with_pin(newcomer, pin)], SHELL)
+
+
+def test_either_makes_one_for_who_leaves_it_empty_and_takes_anothers_own(choosing: Host) -> None:
+    lazy, own = (Holder(choosing, kind="hotp") for _ in range(2))
+    with choosing.configured('language = "fr"\n[pin]\nchoice = "either"\n'):
+        dialogue = choosing.su(lazy.name)
+        steps: list[Step] = [ROOT, (FRENCH_PIN, "", ""), (FRENCH_CODE, lazy.fob.fresh, "code"), (FRENCH_CHOOSE, "", "")]
+        steps += [(FRENCH_AGAIN, lambda: made_in(dialogue), "the PIN")]
+        told = play(dialogue, [*steps, (FRENCH_NEW, lambda: made_in(dialogue) + lazy.fob.fresh(), "both")], "root\r?\n")
+        check_golden("su-pin-made-french", told.replace(made_in(dialogue), "NNNN"))
+        own.enrol()

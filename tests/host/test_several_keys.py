@@ -1,56 +1,93 @@
-"""A holder with three keys and one PIN: each opens every door, and a lost one alone is shut."""
-
-from collections.abc import Iterator
+"""A holder with three keys: one PIN, any of the keys, and each of them with a life of its own."""
 
 import pytest
-from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, Step, password, play, refuse
+from holders import ASK_CODE, ASK_PIN, PASSWORD_PROMPT, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import AUTH_ERR, SUCCESS, Fob, Host
+
+NEXT = "Wait; next code alone: "
+FRENCH_PIN, FRENCH_CODE = r"laisser vide\)\s: ", r"sur la clé\)\s: "
+ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
+
+
+@pytest.fixture(scope="module")
+def keyed(host: Host) -> Host:
+    host.password_first()
+    host.run("chpasswd", input="root:the root password\n")
+    return host
 
 
 @pytest.fixture
-def holder(host: Host) -> Iterator[Holder]:
-    host.password_first()
-    one = Holder(host)
+def holder(keyed: Host) -> Holder:
+    """Someone with a PIN, and a fob with a display."""
+    one = Holder(keyed)
     one.enrol()
-    with host.configured('[login]\ndeny_after = "0"\n'):
-        yield one
+    return one
 
 
-def steps(fob: Fob, pin: str = PIN) -> list[Step]:
-    return [password(), (ASK_PIN, pin, "PIN"), (ASK_CODE, fob.fresh, "code")]
+@pytest.fixture
+def second(holder: Holder) -> Fob:
+    """A fob of theirs that has a button."""
+    return holder.host.give_fob(holder.name, f"B-{holder.name}", kind="hotp")
 
 
-def test_three_keys_open_every_door_with_one_pin(holder: Holder) -> None:
+@pytest.fixture
+def third(holder: Holder) -> Fob:
+    """A fob of theirs that shows eight digits."""
+    return holder.host.give_fob(holder.name, f"E-{holder.name}", digits=8)
+
+
+def with_code_of(fob: Fob, label: str = "code") -> list[Step]:
+    """What a login asks, answered from this key."""
+    return [(ASK_PIN, PIN, "PIN"), (ASK_CODE, fob.fresh, label)]
+
+
+def test_each_key_opens_every_door_with_the_one_pin(holder: Holder, second: Fob, third: Fob) -> None:
     host, name = holder.host, holder.name
-    eight = host.give_fob(name, f"K2-{name}", kind="hotp", digits=8)
-    button = host.give_fob(name, f"K3-{name}", kind="hotp")
-    for fob in (eight, button, holder.fob):
-        play(holder.ssh(), steps(fob), SHELL)
-    for fob in (button, eight):
-        play(host.login(name), steps(fob), r"\$ ")
-        play(host.sudo(name, "echo", SHELL), steps(fob), SHELL)
-    root: Step = (r"[Pp]assword: ", "the root password", "root's password")
-    host.run("chpasswd", input="root:the root password\n")
-    play(host.su(name), [root, *steps(eight)[1:]], r"root\r?\n")
-    refuse(holder.ssh(), steps(button, "2847"))
-    # A fourth has no place: the equal work of an attempt is that of three.
-    host.arenactl("token", "add", "--serial", f"K4-{name}", "--type", "hotp", "--seed-file", "-", input="00" * 20 + "\n")
-    assert host.arenactl("token", "assign", f"K4-{name}", name, check=False).returncode == 1
+    play(holder.ssh(), [password(), *with_code_of(second)], SHELL)
+    check_golden("ssh-eight-digits", play(holder.ssh(), [password(), *with_code_of(third, "eight digits")], SHELL))
+    play(host.login(name), [password(), *with_code_of(second)], r"\$ ")
+    play(host.sudo(name, "echo", SHELL), [password(), *with_code_of(holder.fob)], SHELL)
+    play(host.su(name), [ROOT, *with_code_of(second)], "root\r?\n")
+    french: list[Step] = [(FRENCH_PIN, "", ""), (FRENCH_CODE, lambda: PIN + third.fresh(), "PIN + eight digits")]
+    with host.configured('language = "fr"\n'):
+        check_golden("su-eight-digits-french", play(host.su(name), [ROOT, *french], "root\r?\n"))
 
 
-def test_a_key_that_is_disabled_leaves_the_others_and_the_pin(holder: Holder) -> None:
+def test_a_code_of_one_key_is_spent_for_that_key_alone(holder: Holder, second: Fob, third: Fob) -> None:
     host, name = holder.host, holder.name
-    second = host.give_fob(name, f"K2-{name}", kind="hotp")
-    host.arenactl("token", "disable", holder.fob.serial)
-    refuse(holder.ssh(), steps(holder.fob))
-    play(holder.ssh(), steps(second), SHELL)
-    host.arenactl("token", "enable", holder.fob.serial)
-    play(holder.ssh(), steps(holder.fob), SHELL)
-
-
-def test_a_code_of_one_key_is_not_spent_by_another(holder: Holder) -> None:
-    host, name = holder.host, holder.name
-    second = host.give_fob(name, f"K2-{name}", kind="hotp")
-    for fob in (second, holder.fob):
+    for fob in (second, third, holder.fob):
         assert host.authenticate(name, PIN, fob.fresh())[0] == SUCCESS
+    for fob in (second, third, holder.fob):
         assert host.authenticate(name, PIN, fob.used())[0] == AUTH_ERR
+
+
+def test_a_new_key_asks_for_the_pin_that_its_holder_knows(holder: Holder, second: Fob) -> None:
+    refuse(holder.ssh(), [password(), (ASK_PIN, "", ""), (ASK_CODE, second.fresh, "code alone")])
+    play(holder.ssh(), [password(), *with_code_of(second)], SHELL)
+
+
+@pytest.mark.usefixtures("second", "third")
+def test_after_failures_the_next_code_is_that_of_the_same_key(holder: Holder, second: Fob, third: Fob) -> None:
+    host, name = holder.host, holder.name
+    for _ in range(3):
+        host.authenticate(name, PIN, "000000")
+    assert host.authenticate(name, PIN, second.fresh(), holder.fob.fresh())[0] == AUTH_ERR
+    wanted: list[Step] = [(NEXT, second.fresh, "next code of the same key")]
+    play(host.sudo(name, "echo", SHELL), [password(), *with_code_of(second), *wanted], SHELL)
+
+
+def test_a_disabled_key_does_not_open_and_the_others_do(holder: Holder, second: Fob, third: Fob) -> None:
+    host, name = holder.host, holder.name
+    host.arenactl("token", "disable", second.serial)
+    assert host.authenticate(name, PIN, second.fresh())[0] == AUTH_ERR
+    assert host.authenticate(name, PIN, third.fresh())[0] == SUCCESS
+    host.arenactl("token", "enable", second.serial)
+    assert host.authenticate(name, PIN, second.fresh())[0] == SUCCESS
+
+
+@pytest.mark.usefixtures("second", "third")
+def test_a_fourth_key_is_refused(holder: Holder) -> None:
+    host, serial = holder.host, f"F-{holder.name}"
+    host.arenactl("token", "add", "--serial", serial)
+    done = host.arenactl("token", "assign", serial, holder.name, check=False)
+    assert f"{holder.name} has 3 tokens already" in done.stderr

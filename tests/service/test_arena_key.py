@@ -82,7 +82,7 @@ def test_it_speaks_the_services_language(french: Service) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "status", "told"),
-    [("off", REFUSED, "No PIN is asked of you here"), ("observe", REFUSED, "PIN not changed / Code PIN non modifié")],
+    [("off", REFUSED, "No PIN is asked of you here"), ("observe", REFUSED, "Access denied. ")],
 )
 def test_where_nothing_is_enforced_it_still_says_why_not(tmp_path: Path, mode: str, status: int, told: str) -> None:
     service = Service(tmp_path, f'[login]\ndeny_after = "0"\n[service.arena-key]\nmode = "{mode}"\n')

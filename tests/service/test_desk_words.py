@@ -6,7 +6,7 @@ import pytest
 from arena import Service
 from arenad.audit import Reason
 from arenad.desk.words import explain
-from arenad.store.schema import audit
+from arenad.store.schema import audit, stranger
 from desk_service import DeskService
 from dialogues import NEXT, PIN, Holder, change, deny, last, split
 
@@ -54,6 +54,16 @@ def test_a_reference_of_a_real_denial_is_explained(service: Service, desk: DeskS
         "type PIN + the 6 digits on the key; a forgotten PIN: arenactl pin reset alice; "
         "a key that is off: arenactl token resync K-alice",
     )
+
+
+def test_an_unknown_name_is_told_whatever_was_typed_and_however_many_strangers_came(
+    service: Service, desk: DeskService
+) -> None:
+    """sshd types junk for a name that does not exist, and after five guesses at any such names all of them wait."""
+    for typed in (split("\b\n\r\x7f", "\b\n\r\x7fIN"), *[split(PIN, "000000")] * 6):
+        deny(service, "alcie", typed)
+        told = desk.get(f"/why/{last(service, stranger)['ref']}")
+        assert (told["reason"], told["what"]) == ("unknown-name", "unknown name: it has no key, or does not exist")
 
 
 def test_a_drift_a_used_code_and_a_next_code_are_explained(service: Service, desk: DeskService) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from arena import Service
 from arenad.login.admission import ssh_key_hash
+from arenad.login.logind import remote_session
 from arenad.store.schema import State, audit, holder, session_grant
 from arenad.store.schema import token as token_table
 from dialogues import AGAIN, CHOOSE, PIN, Holder, change, converse, deny, grant, last, split
@@ -161,3 +162,20 @@ def test_every_use_is_in_the_audit(granting: Service, alice: Holder) -> None:
 )
 def test_what_holds_no_key_is_none(auth_info: str) -> None:
     assert ssh_key_hash(auth_info) is None
+
+
+def test_sudo_outside_of_a_remote_session_is_asked(tmp_path: Path) -> None:
+    """Whatever terminal it names: this process is in no session that logind knows. tests/host has those that are."""
+    service = Service(tmp_path, '[login]\ndeny_after = "0"\n[service.sshd]\ngrant = "8h"\n[service.sudo]\ngrant = "8h"\n')
+    service.start()
+    try:
+        alice = Holder(service, mechanism=HOTP)
+        grant(service, "alice", split(PIN, alice.code(0)), auth_info=KEY)
+        for tty in ("/dev/pts/0", "pts/1", ""):
+            deny(service, "alice", split(PIN, ""), service="sudo", tty=tty, ruser="alice", rhost="")
+    finally:
+        service.close()
+
+
+def test_a_process_that_cannot_be_seen_is_in_no_session() -> None:
+    assert remote_session(0) is None

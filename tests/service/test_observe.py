@@ -8,13 +8,13 @@ import pytest
 from arena import Service
 from arenad.store.schema import State, audit, failure, origin, stranger
 from arenad.store.schema import token as token_table
-from dialogues import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, Holder, change, converse, grant, last, split
+from dialogues import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, CURRENT, NEW, PIN, Holder, change, converse, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
 from pam_arena.protocol import Operation
 
 HOTP = Mechanism(kind=Kind.HOTP)
-PAM_PERM_DENIED, PAM_IGNORE = 6, 25
+PAM_PERM_DENIED, PAM_AUTHTOK_ERR, PAM_IGNORE = 6, 20, 25
 
 
 @pytest.fixture
@@ -60,6 +60,14 @@ def test_people_create_their_pin_while_nothing_is_enforced(observing: Service) -
     script = [*split("", alice.code(0)), (CHOOSE, PIN), (AGAIN, PIN), (NEW, PIN + alice.code(1))]
     assert converse(observing, "alice", script).code == PAM_IGNORE
     grant(observing, "alice", split(PIN, alice.code(2)), service="login")
+
+
+def test_a_change_of_pin_is_no_login_and_is_not_only_observed(observing: Service) -> None:
+    alice = Holder(observing, mechanism=HOTP)
+    denied = [(CURRENT, "2847" + alice.code(0)), ("Access denied.", None)]
+    assert converse(observing, "alice", denied, operation=Operation.CHANGE_PIN).code == PAM_AUTHTOK_ERR
+    assert last(observing)["event"] == "login"
+    assert sum(row["count"] for row in observing.rows(failure)) == 1
 
 
 def test_a_code_seen_in_observe_mode_is_used(observing: Service) -> None:

@@ -226,11 +226,11 @@ def test_a_conversation_that_fails_ends_the_call(stage: Stage, peer: Peer, opera
     assert hold(stage, peer, operation, [HEAR, ASK, LEFT], code)[0] == CONV_ERR
 
 
-def test_a_silent_call_says_nothing_but_still_asks(stage: Stage, peer: Peer) -> None:
+def test_a_silent_call_says_no_more_than_errors_and_still_asks(stage: Stage, peer: Peer) -> None:
     script = [HEAR, Prompt(Style.INFO, "Hello."), Prompt(Style.ERROR, "Oh."), ASK, HEAR, Done(AUTHINFO_UNAVAIL), LEFT]
     result, login = hold(stage, peer, "authenticate", script, b"8361", flags=SILENT)
     assert result == AUTHINFO_UNAVAIL
-    assert login.shown == [(HIDDEN, "PIN: ")]
+    assert login.shown == [(ERROR, "Oh."), (HIDDEN, "PIN: "), (ERROR, UNAVAILABLE)]
 
 
 def test_the_longest_prompt_is_shown_whole(stage: Stage, peer: Peer) -> None:
@@ -346,10 +346,10 @@ def test_no_socket_is_told_at_once(stage: Stage, tmp_path: Path, operation: str,
         assert time.monotonic() - begin < 1
 
 
-def test_a_silent_call_does_not_say_that_the_service_is_down(stage: Stage) -> None:
+def test_a_silent_call_says_that_the_service_is_down(stage: Stage) -> None:
     with stage.login() as login:
         assert login.call("authenticate", SILENT) == AUTHINFO_UNAVAIL
-        assert login.shown == []
+        assert login.shown == [(ERROR, UNAVAILABLE)]
 
 
 def test_silence_ends_within_ten_seconds(stage: Stage, peer: Peer) -> None:

@@ -1,0 +1,56 @@
+"""What is spent and counted beside the plain cases: each of these once was not, or was without need."""
+
+from pathlib import Path
+
+from arena import Service
+from arenad.store.schema import audit, failure, origin
+from dialogues import ASK_CODE, ASK_PIN, MAILED, NEXT, PIN, Holder, converse, deny, grant, last, split
+
+from pam_arena.otp import Kind, Mechanism
+
+HOTP = Mechanism(kind=Kind.HOTP)
+
+
+def test_a_later_code_typed_as_the_next_one_is_spent(service: Service) -> None:
+    alice = Holder(service, mechanism=HOTP)
+    for guess in range(3):
+        deny(service, "alice", split(PIN, f"00000{guess}"))
+    deny(service, "alice", [*split(PIN, alice.code(0)), (NEXT, alice.code(2))])
+    assert last(service)["reason"] == "next-code-wrong"
+    deny(service, "alice", split(PIN, alice.code(2)))
+    assert last(service)["reason"] == "used-code"
+
+
+def test_a_login_that_is_only_observed_ends_no_wait_of_an_address(tmp_path: Path) -> None:
+    extra = '[login]\ndeny_after = "0"\n[service.imap]\nmode = "observe"\n[lock]\nafter = 1\nclose_after = 2\n'
+    service = Service(tmp_path, extra)
+    service.start()
+    try:
+        alice = Holder(service, mechanism=HOTP)
+        grant(service, "alice", split(PIN, alice.code(0)))
+        deny(service, "alice", split(PIN, "000000"))
+        before = [row for row in service.rows(origin) if row["key"] == "192.0.2.7"]
+        assert converse(service, "alice", split(PIN, alice.code(1)), service="imap").code == 25
+        assert last(service)["reason"] == "right"
+        after = [row for row in service.rows(origin) if row["key"] == "192.0.2.7"]
+        assert [(row["failures"], row["wait_until"]) for row in after] == [
+            (row["failures"], row["wait_until"]) for row in before
+        ]
+        assert before[0]["failures"] == 1
+        deny(service, "alice", split(PIN, alice.code(2)))
+        assert last(service)["reason"] == "waiting"
+    finally:
+        service.close()
+
+
+def test_a_right_pin_counts_as_no_failure_when_no_mail_may_go(tmp_path: Path) -> None:
+    extra = '[login]\ndeny_after = "0"\n[mail]\nfrom = "arena@school.example"\n[service.default]\nmail_codes = true\n'
+    service = Service(tmp_path, extra)
+    service.start()
+    try:
+        Holder(service)
+        deny(service, "alice", [(ASK_PIN, PIN), (ASK_CODE, ""), (MAILED, "")])
+        assert [row["reason"] for row in service.rows(audit)] == ["mail-no-address", "malformed"]
+        assert sum(row["count"] for row in service.rows(failure)) == 0
+    finally:
+        service.close()
