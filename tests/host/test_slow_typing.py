@@ -6,8 +6,23 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from holders import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
-from hosts import Host
+from holders import (
+    AGAIN,
+    ASK_CODE,
+    ASK_PIN,
+    CHOOSE,
+    NEW,
+    PASSWORD_PROMPT,
+    PIN,
+    SHELL,
+    Holder,
+    Step,
+    check_golden,
+    password,
+    play,
+    refuse,
+)
+from hosts import AUTH_ERR, Host
 
 LOG_IN_AGAIN = r"PIN created\. Log in again: PIN \+ new code\."
 FRENCH_PIN, FRENCH_CODE = r"laisser vide\).: ", r"sur la cl..?\).: "
@@ -67,6 +82,36 @@ def test_a_code_shown_as_the_prompt_appeared_opens_over_ssh_however_slowly_it_is
     check_golden("ssh-slow-typing", play(quick.ssh(), steps, SHELL))
     assert json.loads(quick.host.arenactl("token", "show", quick.fob.serial, "-o", "json").stdout)["drift"] == 0
     refuse(quick.ssh(), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, quick.fob.used, "used code")])
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_code_shown_as_the_prompt_appeared_opens_login_sudo_and_su_once(waiting: Host) -> None:
+    waiting.run("chpasswd", input="root:the root password\n")
+    people = [Holder(waiting, period=3) for _ in range(3)]
+    root: Step = (PASSWORD_PROMPT, "the root password", "root's password")
+    doors = [
+        (waiting.login, password(), r"\$ "),
+        (lambda name: waiting.sudo(name, "echo", SHELL), password(), SHELL),
+        (waiting.su, root, r"root\r?\n"),
+    ]
+    for one in people:
+        one.enrol()
+    for one in people:
+        one.fob.wait()
+    prompted = []
+    for one, (start, first, opened) in zip(people, doors, strict=True):
+        dialogue = start(one.name)
+        for prompt, answer, label in (first, (ASK_PIN, PIN, "PIN")):
+            dialogue.expect(prompt)
+            dialogue.send(answer, label)
+        dialogue.expect(ASK_CODE)
+        prompted.append((dialogue, one.fob.fresh(), opened))
+    time.sleep(2 * people[0].fob.period)
+    for one, (dialogue, code, opened) in zip(people, prompted, strict=True):
+        with dialogue:
+            dialogue.send(code)
+            dialogue.expect(opened)
+        assert waiting.authenticate(one.name, PIN, code)[0] == AUTH_ERR
 
 
 @pytest.mark.usefixtures("slow")
@@ -138,3 +183,12 @@ def test_a_caller_who_does_not_wait_so_long_sends_the_holder_to_log_in_again(wai
         told = refuse(newcomer.ssh(), [password(), *steps[language]])
     check_golden("ssh-log-in-again" if language == "en" else "ssh-log-in-again-french", told)
     play(newcomer.ssh(), [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, fob.ahead, "new code")], SHELL)
+
+
+def test_a_console_that_does_not_wait_so_long_says_so_too(waiting: Host) -> None:
+    newcomer = Holder(waiting, period=86400)  # a display that no console waits for
+    steps = [password(), *created(newcomer), (LOG_IN_AGAIN, "", "")]
+    with waiting.configured('[service.login]\ndeadline = "30s"\n'):
+        check_golden("login-log-in-again", refuse(waiting.login(newcomer.name), steps))
+    again: list[Step] = [password(), (ASK_PIN, PIN, "PIN"), (ASK_CODE, newcomer.fob.ahead, "new code")]
+    play(waiting.login(newcomer.name), again, r"\$ ")
