@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).with_name("service")))
 from arena import Service  # found by the line above: tests/ is no package
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Three processes at most: the tests on hosts of each Debian release, which mostly wait, and all others."""
     for item in items:

@@ -69,10 +69,10 @@ def test_console_sudo_and_su_ask_for_the_callers_key(holder: Holder) -> None:
 def test_arena_first_every_name_sees_the_same(arena_first: Host) -> None:
     holder = Holder(arena_first)
     play(holder.ssh(), [*holder.first_steps(), password()], SHELL)
-    arena_first.add_user("keyless")
+    arena_first.add_user("unkeyed")
     guess: list[Step] = [(ASK_PIN, "7931", "PIN"), (ASK_CODE, "000000", "code")]
     seen, times = set(), []
-    for name in (holder.name, "keyless", "no-such-name", "root"):
+    for name in (holder.name, "unkeyed", "no-such-name", "root"):
         begun = time.monotonic()
         transcript = refuse(arena_first.ssh(name), guess)
         times.append(time.monotonic() - begun)
@@ -80,7 +80,7 @@ def test_arena_first_every_name_sees_the_same(arena_first: Host) -> None:
     assert len(seen) == 1
     assert max(times) - min(times) < 0.8, times
     check_golden("ssh-arena-first-refused", seen.pop())
-    for name in (holder.name, "keyless", "no-such-name"):
+    for name in (holder.name, "unkeyed", "no-such-name"):
         console = arena_first.login(name)
         refuse(console, guess)
         assert re.search(r"Access denied\. Wait for a new code, then retry\. \(ref [0-9A-Z]{8}\)", console.transcript)
