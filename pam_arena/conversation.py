@@ -239,7 +239,7 @@ def _new_pin_mode(manner: Manner, verdict: Verdict) -> Conversation:
     if created is None:
         return (yield from _give_up(manner))
     if not created.in_time:
-        yield from _ask(texts.log_in_again)  # a question, because sshd shows a lone message late or never
+        yield from _ask(texts.log_in_again)  # a question, because not every ssh client shows a lone message
         return Result.LATER
     reason = texts.pin_created(created.seconds)
     for _ in range(ROUNDS):
