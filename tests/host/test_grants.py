@@ -119,12 +119,15 @@ def test_ansible_works_with_the_settings_of_the_manual(alice: KeyHolder) -> None
     host, before = alice.host, len(alice.audit())
     host.install("ansible-core")
     manual = host.run("zcat", "/usr/share/doc/libpam-arena/README.Debian.gz").stdout
-    settings = textwrap.dedent(manual[manual.index("    [ssh_connection]") :].partition("\n\n")[0])
-    (host.root / "root/ansible.cfg").write_text(settings + "\n")
+    written = textwrap.dedent(manual[manual.index("    [ssh_connection]") :].partition("\n\n")[0])
+    (host.root / "root/ansible.cfg").write_text(written + "\n")
     target = f"ansible_host=127.0.0.1 ansible_user={alice.name} ansible_ssh_private_key_file={alice.key}"
     (host.root / "root/inventory").write_text(f"here {target} ansible_ssh_common_args='-o UserKnownHostsFile=/dev/null'\n")
-    ping = "cd /root && ANSIBLE_HOST_KEY_CHECKING=no HOME=/root ansible -i inventory here -m ansible.builtin.ping"
+    settings = "HOME=/root ANSIBLE_HOST_KEY_CHECKING=no ANSIBLE_SSH_CONTROL_PATH_DIR=/root/masters"
+    ping = f"cd /root && {settings} ansible -i inventory here -m ansible.builtin.ping"
     assert '"ping": "pong"' in host.shell(ping).stdout
+    # The connection that ssh keeps for a minute would be a session to the tests after this one.
+    host.shell('for master in /root/masters/*; do ssh -O exit -S "$master" here; done')
     assert alice.audit()[before:] != []
 
 
