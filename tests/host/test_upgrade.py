@@ -44,9 +44,9 @@ def main_pid(host: Host, unit: str) -> str:
 def test_an_upgrade_refuses_nobody_and_forgets_nothing(older_host: Host, debs: list[Path]) -> None:
     host = older_host
     assert versions(host) == {OLDER}
-    (host.root / "etc/arena/arena.toml.d/school.toml").write_text('help = "4242"\n')
+    (host.root / "etc/arena/arena.toml.d/school.toml").write_text('help = "4242"\n[service.default]\ndeadline = "0"\n')
     host.shell("echo '# ours' >>/etc/arena/arena.toml; systemctl reload arenad.service")
-    slow, standing = Holder(host, period=3600), Holder(host)
+    slow, standing = Holder(host, period=3600), Holder(host)  # no caller waits for the next code of the first: no deadline
     used = slow.fob.fresh()
     assert host.authenticate(slow.name, "", used, PIN, PIN, PIN + slow.fob.ahead())[0] == SUCCESS
     standing.enter()
