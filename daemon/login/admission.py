@@ -34,8 +34,7 @@ PAM_AUTHTOK_ERR, PAM_IGNORE = 20, 25
 class Admission:
     """What was found before anything is asked: of whom, and by what policy.
 
-    code: PAM's, where nothing needs to be asked; why: for the journal.
-
+    code: PAM's, where nothing needs to be asked; why: for the journal. grant: what a success is to leave behind.
     by_grant: the code is a success that a session grant gives, and is to be noted. uid: the caller's.
     """
 

@@ -1,7 +1,7 @@
 """The transaction of an attempt: what it spends, counts and notes. What is decided here is durable before it is answered.
 
-Every attempt executes the same statements, whatever it comes to: with values that change nothing where there is nothing
-to change.
+Every denial executes the same statements, whatever its reason: with values that change nothing where there is nothing to
+change. A success may execute more.
 """
 
 import sqlalchemy as sa
@@ -219,7 +219,7 @@ class Settlement:
         expired = outcome is Outcome.GRANTED and self._pin_expired(account)
         passcode = None if outcome is Outcome.DENIED else typed
         digits = match.slot.mechanism.digits
-        return Verdict(outcome, ref, match.slot.serial, digits, passcode, expired, left if outcome is Outcome.GRANTED else None)
+        return Verdict(outcome, ref, match.slot.serial, digits, passcode, expired, left)
 
     def _pin_expired(self, account: Account) -> bool:
         """Whether the holder is to choose a new PIN before they are let in."""
