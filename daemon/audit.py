@@ -26,6 +26,7 @@ class Reason(enum.StrEnum):
     UNKNOWN = "unknown-name"
     NO_TOKEN = "no-token"
     DISABLED = "disabled"
+    EXPIRED = "expired"
     WRONG_CODE = "wrong-code"
     WRONG_PIN = "wrong-pin"
     WRONG_BOTH = "wrong-pin-and-code"

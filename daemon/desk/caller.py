@@ -30,17 +30,17 @@ class Caller:
         append(connection, self.now, Event(event, holder, serial, detail=detail, actor=self.actor, service="desk"))
 
 
-def token_of(connection: Connection, serial: str) -> store.Row:
+def token_of(connection: Connection, caller: Caller, serial: str) -> store.Row:
     """The token of a serial. Raises NotFound."""
-    token = store.find_token(connection, serial)
+    token = store.find_token(connection, serial, caller.now)
     if token is None:
         raise NotFound(f"no token has the serial {serial!r}: arenactl token list")
     return token
 
 
-def holder_of(connection: Connection, who: str) -> store.Row:
+def holder_of(connection: Connection, caller: Caller, who: str) -> store.Row:
     """The holder of a name, or of a token's serial. Raises NotFound."""
-    token = store.find_token(connection, who)
+    token = store.find_token(connection, who, caller.now)
     name = token.holder if token is not None and token.holder is not None else who
     holder = store.find_holder(connection, name)
     if holder is None:

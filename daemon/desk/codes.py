@@ -29,7 +29,7 @@ def give_temporary_codes(connection: Connection, caller: Caller, who: str, wante
 
 
 def _give(connection: Connection, caller: Caller, who: str, kind: CodeKind, count: int, valid_until: int | None) -> Result:
-    holder = holder_of(connection, who)
+    holder = holder_of(connection, caller, who)
     codes: list[str] = []
     while len(codes) < count:  # a code drawn twice would be one code less
         if (code := recovery.make()) not in codes:

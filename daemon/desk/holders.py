@@ -22,8 +22,8 @@ _NOTED = {"mail", "language"}
 
 def show_holder(connection: Connection, caller: Caller, who: str) -> Result:
     """Everything about a holder, but what nobody may know."""
-    holder = holder_of(connection, who)
-    tokens = store.list_tokens(connection, holder.name, None, SLOTS)
+    holder = holder_of(connection, caller, who)
+    tokens = store.list_tokens(connection, holder.name, None, SLOTS, caller.now)
     events = history.last_events(connection, holder.name, EVENTS)
     return {
         "name": holder.name,
@@ -48,22 +48,22 @@ def set_holder(connection: Connection, caller: Caller, who: str, wanted: dict[st
         raise Refusal(f"mail: {values['mail']!r} is no mail address")
     if values.get("language") and values["language"] not in LANGUAGES:
         raise Refusal(f"language: allowed: {', '.join(LANGUAGES)}")
-    holder = holder_of(connection, who)
+    holder = holder_of(connection, caller, who)
     store.update_holder(connection, holder.id, **{name: value or None for name, value in values.items()})
     said = ", ".join(f"{name} {value or 'as configured'}" for name, value in values.items())
     caller.note(connection, "holder-set", holder.name, detail=said)
-    return {"name": holder.name, **_address(holder_of(connection, holder.name), caller)}
+    return {"name": holder.name, **_address(holder_of(connection, caller, holder.name), caller)}
 
 
 def list_grants(connection: Connection, caller: Caller, who: str | None) -> list[Result]:
     """The session grants that hold now, of one holder or of all."""
-    holder_id = None if who is None else holder_of(connection, who).id
+    holder_id = None if who is None else holder_of(connection, caller, who).id
     return [_grant(row) for row in read_grants(connection, caller.now, holder_id)]
 
 
 def revoke_grants(connection: Connection, caller: Caller, who: str) -> Result:
     """End every session grant of a holder: the next connection asks again."""
-    holder = holder_of(connection, who)
+    holder = holder_of(connection, caller, who)
     ended = end_grants(connection, holder.id)
     caller.note(connection, "grant-revoke", holder.name, detail=str(ended))
     return {"holder": holder.name, "ended": ended}

@@ -15,7 +15,9 @@ _Missing = tuple[str, str]  # what is missing, and the remedy
 def report_observe(connection: Connection, caller: Caller) -> list[Result]:
     """Who is ready for enforcement: everyone who has a key, or was seen in observe mode, by name."""
     attempts = {row.holder: row for row in history.last_attempts(connection)}
-    people = {name: list(rows) for name, rows in groupby(history.list_people(connection), key=lambda row: str(row.name))}
+    people = {
+        name: list(rows) for name, rows in groupby(history.list_people(connection, caller.now), key=lambda row: str(row.name))
+    }
     found = []
     for name, rows in people.items():
         last = attempts.get(name)

@@ -15,7 +15,7 @@ HOTP_REACH = 100  # steps beyond the last one used (RFC 4226 section 7.4)
 
 def resync_token(connection: Connection, caller: Caller, serial: str, wanted: dict[str, Any]) -> Result:
     """Find two consecutive codes, note how far off the token is, and use both up."""
-    token = token_of(connection, serial)
+    token = token_of(connection, caller, serial)
     mechanism = Mechanism(Kind(token.kind), Algorithm(token.algorithm), token.digits, token.period)
     first, second = _codes(wanted, mechanism.digits)
     now = mechanism.step_at(caller.now)

@@ -27,13 +27,14 @@ _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _GENERATED_BYTES = 20  # 160 bits (RFC 4226 section 4, R6)
 _GENERATED_PERIOD = 30  # seconds: what phone apps know
 _LIST_LIMIT = 10_000
+_SHOWN = tuple(state.value for state in State if state not in (State.STAGED, State.DECOY))
 
 
 def status(connection: Connection, caller: Caller) -> Result:
     """The store at a glance."""
     with_pin, without = store.count_holders(connection)
     holders = {"with a PIN": with_pin, "without a PIN": without}
-    return {"key": caller.vault.key_id, "tokens": store.count_tokens(connection), "holders": holders}
+    return {"key": caller.vault.key_id, "tokens": store.count_tokens(connection, caller.now), "holders": holders}
 
 
 def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) -> Result:
@@ -42,7 +43,7 @@ def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) ->
     serial = wanted.get("serial") or enrolment.serial or "A" + secrets.token_hex(4).upper()
     if not _SERIAL.fullmatch(serial):
         raise Refusal(f"serial {serial!r}: allowed: 1 to 64 letters, digits and . _ : / -, beginning with a letter or digit")
-    if store.find_token(connection, serial) is not None:
+    if store.serial_exists(connection, serial):
         raise Refusal(f"serial {serial} exists already: arenactl token show {serial}")
     enrolment = evolve(enrolment, serial=serial)
     sealed = caller.vault.seal_seed(enrolment.seed, serial, 1)
@@ -74,7 +75,7 @@ def _enrolment(wanted: dict[str, Any]) -> Enrolment:
 
 def assign_token(connection: Connection, caller: Caller, serial: str, name: str) -> Result:
     """Make a token a holder's: active, and in new-PIN mode unless the holder has a PIN."""
-    token = token_of(connection, serial)
+    token = token_of(connection, caller, serial)
     if token.holder is not None:
         raise Refusal(f"token {serial} is {token.holder}'s: arenactl token unassign {serial} first")
     try:
@@ -86,7 +87,7 @@ def assign_token(connection: Connection, caller: Caller, serial: str, name: str)
         holder_id, has_pin = store.add_holder(connection, name, caller.now), False
     else:
         holder_id, has_pin = holder.id, holder.pin is not None
-    if len(store.list_tokens(connection, name, None, SLOTS + 1)) >= SLOTS:
+    if len(store.list_tokens(connection, name, None, SLOTS + 1, caller.now)) >= SLOTS:
         raise Refusal(f"{name} has {SLOTS} tokens already: unassign one first")
     if not has_pin:
         store.update_holder(connection, holder_id, new_pin_until=_lapses(caller))
@@ -97,7 +98,7 @@ def assign_token(connection: Connection, caller: Caller, serial: str, name: str)
 
 def unassign_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """Take a token from its holder, back into the stock; their session grants end."""
-    token = token_of(connection, serial)
+    token = token_of(connection, caller, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's")
     store.update_token(connection, token.id, holder_id=None, state=State.STOCK.value, why="", wrong_pins=0)
@@ -107,7 +108,7 @@ def unassign_token(connection: Connection, caller: Caller, serial: str) -> Resul
 
 def enable_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """Make a disabled token of a holder work again."""
-    token = token_of(connection, serial)
+    token = token_of(connection, caller, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's: arenactl token assign {serial} USER")
     store.update_token(connection, token.id, state=State.ACTIVE.value, why="", wrong_pins=0)
@@ -117,7 +118,7 @@ def enable_token(connection: Connection, caller: Caller, serial: str) -> Result:
 
 def disable_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """Let no code of a token work; its holder's session grants end."""
-    token = token_of(connection, serial)
+    token = token_of(connection, caller, serial)
     if token.holder is None:
         raise Refusal(f"token {serial} is nobody's, so no code of it works")
     store.update_token(connection, token.id, state=State.DISABLED.value, why=f"disabled by {caller.actor}")
@@ -127,19 +128,19 @@ def disable_token(connection: Connection, caller: Caller, serial: str) -> Result
 
 def list_tokens(connection: Connection, caller: Caller, holder: str | None, state: str | None) -> list[Result]:
     """Tokens by serial, without their seeds."""
-    if state is not None and state not in (State.STOCK, State.ACTIVE, State.DISABLED):
-        raise Refusal(f"state {state!r}: allowed: {State.STOCK}, {State.ACTIVE}, {State.DISABLED}")
-    return [_shown(row) for row in store.list_tokens(connection, holder, state, _LIST_LIMIT)]
+    if state is not None and state not in _SHOWN:
+        raise Refusal(f"state {state!r}: allowed: {', '.join(_SHOWN)}")
+    return [_shown(row) for row in store.list_tokens(connection, holder, state, _LIST_LIMIT, caller.now)]
 
 
 def show_token(connection: Connection, caller: Caller, serial: str) -> Result:
     """One token, without its seed."""
-    return _shown(token_of(connection, serial))
+    return _shown(token_of(connection, caller, serial))
 
 
 def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
     """Take a holder's PIN away: the next login is new-PIN mode. Their session grants end."""
-    holder = holder_of(connection, who)
+    holder = holder_of(connection, caller, who)
     store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=_lapses(caller))
     caller.note(connection, "pin-reset", holder.name, detail=_ended(connection, holder.id))
     return {"holder": holder.name, "new_pin_until": _lapses(caller)}
@@ -147,7 +148,7 @@ def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
 
 def unlock(connection: Connection, caller: Caller, who: str) -> Result:
     """End all waits of a holder, and open what was closed."""
-    holder = holder_of(connection, who)
+    holder = holder_of(connection, caller, who)
     ended = store.clear_waits(connection, holder.id)
     caller.note(connection, "unlock", holder.name, detail=str(ended))
     return {"holder": holder.name, "origins": ended}
@@ -164,14 +165,14 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
         reason = Reason.UNKNOWN.value
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
-    what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, row.holder))
+    what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, caller, row.holder))
     fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial")}
     return {**fields, "reason": reason, "what": what, "remedy": remedy}
 
 
-def _only_serial(connection: Connection, name: str) -> str:
+def _only_serial(connection: Connection, caller: Caller, name: str) -> str:
     """The serial of a holder who has one token: a wrong code belongs to no token, and yet it is meant."""
-    tokens = store.list_tokens(connection, name, None, 2)
+    tokens = store.list_tokens(connection, name, None, 2, caller.now)
     return str(tokens[0].serial) if len(tokens) == 1 else ""
 
 
@@ -182,7 +183,10 @@ def _ended(connection: Connection, holder_id: int) -> str:
 
 
 def _shown(row: store.Row) -> Result:
-    names = ("serial", "state", "holder", "kind", "algorithm", "digits", "period", "drift", "why", "created_at", "used_at")
+    names = (
+        *("serial", "state", "holder", "kind", "algorithm", "digits", "period", "drift", "why"),
+        *("created_at", "used_at", "valid_until"),
+    )
     return {name: getattr(row, name) for name in names}
 
 

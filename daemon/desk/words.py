@@ -20,6 +20,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "the key is disabled",
         "see why: arenactl token list --holder {user}; then arenactl token enable {serial}",
     ),
+    Reason.EXPIRED: ("the key's time is over", "give it more: arenactl token enable {serial} --until DATE"),
     Reason.WRONG_CODE: ("right PIN, wrong code", "read the code again; if it goes on: arenactl token resync {serial}"),
     Reason.WRONG_PIN: ("right code, wrong PIN", _RESET),
     Reason.WRONG_BOTH: (

@@ -76,7 +76,7 @@ class Door:
         service, name = found.service, found.name
         peer_pid, peer_uid = peer
         if start.operation is Operation.ACCOUNT or service.without_token == "ignore":
-            active, owned = self._reader.read(lambda c: active_tokens(c, name))
+            active, owned = self._reader.read(lambda c: active_tokens(c, name, now))
             if owned == 0:
                 return evolve(found, code=PAM_IGNORE, why="has no key")
             if start.operation is Operation.ACCOUNT:

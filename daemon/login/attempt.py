@@ -122,7 +122,8 @@ def examine_next(connection: sa.engine.Connection, vault: Vault, attempt: Attemp
     fits = pin.well_formed("", code, attempt.policy)
     if slot is None or first.step is None:  # taken away meanwhile
         return Finding(account, Match(first.slot, None, 0, 0, False, False), None, typed, None, False, False, fits)
-    very_next = first.step + 1
+    # Who typed slowly sees a later code by now than the one after theirs: then the one on the display is the next for them.
+    very_next = max(first.step + 1, first.step - first.offset + first.learnt)
     with vault.open_seed(slot.seed, slot.serial, slot.seed_version) as seed:
         # Later ones are found too, to be spent; the nearest comes last, and so goes before them.
         step = find_step(seed, slot.mechanism, code, range(first.step + REACH, first.step, -1))

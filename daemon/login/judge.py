@@ -77,7 +77,7 @@ def _why_denied(finding: Finding, code_right: bool, pin_right: bool) -> Reason:
         return Reason.NO_TOKEN
     found = match.near or match.far
     if all(one.state is not State.ACTIVE for one in mine) or (found and match.slot.state is not State.ACTIVE):
-        return Reason.DISABLED
+        return Reason.EXPIRED if State.EXPIRED in {one.state for one in (match.slot, *mine)} else Reason.DISABLED
     if found:
         return Reason.USED_AGAIN if pin_right and match.step == match.slot.granted_step else Reason.USED
     if match.step is not None:

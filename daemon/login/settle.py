@@ -74,7 +74,7 @@ class Settlement:
         connection, account, match, now = self._connection, finding.account, finding.match, self._now
         standing = standing_of(account, self._attempt.origin, now)
         found = (match.near or match.far) and not finding.is_recovery
-        fresh_step = spend(connection, match.slot, match.step if found and match.step is not None else -1)
+        fresh_step = spend(connection, match.slot, match.step if found and match.step is not None else -1, int(now))
         fresh_code = spend_code(connection, finding.recovery.id if finding.recovery is not None else -1, int(now))
         outcome, reason = judge(
             finding,
@@ -96,7 +96,7 @@ class Settlement:
         """Settle the next code of a holder whose passcode was right."""
         account, match, now = finding.account, finding.match, self._now
         standing = standing_of(account, self._attempt.origin, now)
-        fresh = spend(self._connection, match.slot, match.step if match.step is not None else -1)
+        fresh = spend(self._connection, match.slot, match.step if match.step is not None else -1, int(now))
         outcome, reason = judge_next(
             finding,
             waiting=self._waits(standing),

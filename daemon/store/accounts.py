@@ -5,7 +5,7 @@ from attrs import frozen
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
-from .schema import NOBODY, State, failure, holder, origin, token
+from .schema import NOBODY, State, failure, holder, is_in_effect, origin, state_at, token
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
 YEAR_DAYS = 365  # failures of that many days are counted together
@@ -87,13 +87,13 @@ _TOKENS = (
         token.c.period,
         token.c.seed,
         token.c.seed_version,
-        token.c.state,
+        state_at(sa.bindparam("at")).label("state"),
         token.c.last_step,
         token.c.granted_step,
         token.c.drift,
         token.c.wrong_pins,
     )
-    .select_from(holder.outerjoin(token, token.c.holder_id == holder.c.id))
+    .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect())))
     .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""))
 )
 _STANDINGS = sa.select(origin).where(
@@ -108,7 +108,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
 
     Of its origins, those that an attempt from `kind` and `key` at the time `at` may stand with.
     """
-    rows = connection.execute(_TOKENS, {"asked": _askable(name), "since": int(at) // DAY - YEAR_DAYS}).all()
+    rows = connection.execute(_TOKENS, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS}).all()
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
     tokens = sorted((row for row in mine if row.id is not None), key=lambda row: row.state != State.ACTIVE)
@@ -163,33 +163,32 @@ def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
 
 
 _OWNED = (
-    sa.select(token.c.state)
+    sa.select(state_at(sa.bindparam("at")))
     .select_from(token.join(holder, token.c.holder_id == holder.c.id))
-    .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY)
+    .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY, is_in_effect())
 )
 
 
-def active_tokens(connection: sa.engine.Connection, name: str) -> tuple[int, int]:
-    """How many tokens a name has: (active, all)."""
-    states = connection.execute(_OWNED, {"asked": _askable(name)}).scalars().all()
+def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple[int, int]:
+    """How many tokens a name has at a time: (active, all)."""
+    states = connection.execute(_OWNED, {"asked": _askable(name), "at": at}).scalars().all()
     return states.count(State.ACTIVE), len(states)
 
 
 _SPEND = (
     sa.update(token)
-    .where(
-        token.c.id == sa.bindparam("slot"),
-        token.c.last_step < sa.bindparam("step"),
-        # Not in_(): SQLAlchemy expands its list anew at every execution, which costs more than the statement.
-        sa.or_(token.c.state == State.ACTIVE.value, token.c.state == State.DECOY.value),
-    )
+    .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"))
     .values(last_step=sa.bindparam("step"))
 )
+_STATE = sa.select(state_at(sa.bindparam("at"))).where(token.c.id == sa.bindparam("slot"), is_in_effect())
 
 
-def spend(connection: sa.engine.Connection, slot: Slot, step: int) -> bool:
-    """Use up a step, once: False if it, or a later one, was used before, or the token is not active any more."""
-    return bool(connection.execute(_SPEND, {"slot": slot.id, "step": step}).rowcount)
+def spend(connection: sa.engine.Connection, slot: Slot, step: int, at: int) -> bool:
+    """Use up a step, once, whatever the token's state: False if it, or a later one, was used, or the token is not active."""
+    fresh = bool(connection.execute(_SPEND, {"slot": slot.id, "step": step}).rowcount)
+    # Asked here again: the desk may have disabled it since the account was read.
+    state = connection.execute(_STATE, {"slot": slot.id, "at": at}).scalar()
+    return fresh and state in (State.ACTIVE, State.DECOY)
 
 
 _MARK = (

@@ -16,9 +16,11 @@ from sqlalchemy.pool import NullPool
 
 from pam_arena.errors import StoreError
 
+from .schema import OPENS_FROM
+
 T = TypeVar("T")
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 _BUSY_TIMEOUT_MS = 5000  # how long a write waits for the other daemon's
 _WANTED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
 
@@ -65,7 +67,7 @@ def open_store(url: str) -> sa.engine.Engine:
     found = peek(path)
     if found is None:
         raise StoreError(f"the store {path} has no schema: run `arenactl migrate`")
-    if found > SCHEMA_VERSION:
+    if found > SCHEMA_VERSION and _opens_from(path) > SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}, newer than this release's {SCHEMA_VERSION}: upgrade arenad")
     if found < SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
@@ -74,10 +76,24 @@ def open_store(url: str) -> sa.engine.Engine:
 
 def peek(path: Path) -> str | None:
     """The schema's version of a store that exists, read without changing a byte of what may be somebody else's."""
+    return _look(path, schema_version)
+
+
+def _opens_from(path: Path) -> str:
+    """The earliest schema whose release may open this store: migrations expand first, and contract a release later."""
+
+    def read(run: Callable[[str], Any]) -> str:
+        row = run(f"SELECT value FROM meta WHERE name = '{OPENS_FROM}'").fetchone()
+        return bytes(row[0]).decode()
+
+    return _look(path, read)
+
+
+def _look(path: Path, work: Callable[[Callable[[str], Any]], T]) -> T:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            return schema_version(connection.execute)
+            return work(connection.execute)
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -4,11 +4,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .schema import NOBODY, State, holder, session_grant, token
+from .schema import NOBODY, State, holder, is_in_effect, session_grant, state_at, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
-_HAS_ACTIVE_TOKEN = sa.exists().where(token.c.holder_id == holder.c.id, token.c.state == State.ACTIVE.value)
+_HAS_ACTIVE_TOKEN = sa.exists().where(
+    token.c.holder_id == holder.c.id, state_at(sa.bindparam("at")) == State.ACTIVE.value, is_in_effect()
+)
 _FIND = (
     sa.select(session_grant.c.id, holder.c.id.label("holder_id"))
     .select_from(session_grant.join(holder, holder.c.id == session_grant.c.holder_id))

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from .accounts import DAY, YEAR_DAYS
 from .inventory import Row
-from .schema import NOBODY, audit, failure, holder, origin, stranger, token
+from .schema import NOBODY, audit, failure, holder, is_in_effect, origin, state_at, stranger, token
 
 _LAST_EVENTS = (
     sa.select(audit).where(audit.c.holder == sa.bindparam("name")).order_by(audit.c.id.desc()).limit(sa.bindparam("most"))
@@ -64,18 +64,21 @@ def _last(connection: sa.engine.Connection, table: sa.Table, too: Any) -> list[R
     return list(connection.execute(wanted).all())
 
 
-def list_people(connection: sa.engine.Connection) -> list[Row]:
-    """Each holder with each of their tokens: name, has_pin, new_pin_until, serial, state; serial None for a holder of none."""
+def list_people(connection: sa.engine.Connection, at: int) -> list[Row]:
+    """Each holder with each of their tokens, as they stand at a time.
+
+    name, has_pin, new_pin_until, serial, state; serial None for a holder of none.
+    """
     wanted = (
         sa.select(
             holder.c.name,
             holder.c.pin.is_not(None).label("has_pin"),
             holder.c.new_pin_until,
             token.c.serial,
-            token.c.state,
+            state_at(sa.bindparam("at")).label("state"),
         )
-        .select_from(holder.outerjoin(token, token.c.holder_id == holder.c.id))
+        .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect())))
         .where(holder.c.id != NOBODY)
         .order_by(holder.c.name, token.c.serial)
     )
-    return list(connection.execute(wanted).all())
+    return list(connection.execute(wanted, {"at": at}).all())

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, origin, stranger, token
+from .schema import NOBODY, State, audit, holder, is_in_effect, origin, state_at, stranger, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -63,8 +63,9 @@ _TOKEN = sa.select(
     token.c.algorithm,
     token.c.digits,
     token.c.period,
-    token.c.state,
+    state_at(sa.bindparam("at")).label("state"),
     token.c.why,
+    token.c.valid_until,
     token.c.drift,
     token.c.wrong_pins,
     token.c.last_step,
@@ -73,11 +74,17 @@ _TOKEN = sa.select(
     token.c.holder_id,
     holder.c.name.label("holder"),
 ).select_from(token.outerjoin(holder, token.c.holder_id == holder.c.id))
+_SEEN = sa.and_(token.c.state != State.DECOY.value, is_in_effect())  # a decoy, or a token that is being imported, is nobody's
 
 
-def find_token(connection: sa.engine.Connection, serial: str) -> Row | None:
-    """A token by its serial number, without its seed."""
-    return connection.execute(_TOKEN.where(token.c.serial == serial, token.c.state != State.DECOY)).first()
+def find_token(connection: sa.engine.Connection, serial: str, at: int) -> Row | None:
+    """A token by its serial number, without its seed, as it stands at a time."""
+    return connection.execute(_TOKEN.where(token.c.serial == serial, _SEEN), {"at": at}).first()
+
+
+def serial_exists(connection: sa.engine.Connection, serial: str) -> bool:
+    """Whether a serial is taken, be it by an import under way."""
+    return connection.execute(sa.select(token.c.id).where(token.c.serial == serial)).first() is not None
 
 
 def read_seed(connection: sa.engine.Connection, token_id: int) -> Row:
@@ -85,20 +92,21 @@ def read_seed(connection: sa.engine.Connection, token_id: int) -> Row:
     return connection.execute(sa.select(token.c.seed, token.c.seed_version).where(token.c.id == token_id)).one()
 
 
-def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state: str | None, limit: int) -> list[Row]:
-    """Tokens in order of their serial, without their seeds."""
-    wanted = _TOKEN.where(token.c.state != State.DECOY).order_by(token.c.serial).limit(limit)
+def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state: str | None, limit: int, at: int) -> list[Row]:
+    """Tokens in order of their serial, without their seeds, as they stand at a time."""
+    wanted = _TOKEN.where(_SEEN).order_by(token.c.serial).limit(limit)
     if holder_name is not None:
         wanted = wanted.where(holder.c.name == holder_name)
     if state is not None:
-        wanted = wanted.where(token.c.state == state)
-    return list(connection.execute(wanted).all())
+        wanted = wanted.where(state_at(sa.bindparam("at")) == state)
+    return list(connection.execute(wanted, {"at": at}).all())
 
 
-def count_tokens(connection: sa.engine.Connection) -> dict[str, int]:
-    """How many tokens are in each state."""
-    counted = sa.select(token.c.state, sa.func.count()).where(token.c.state != State.DECOY).group_by(token.c.state)
-    return {str(row[0]): int(row[1]) for row in connection.execute(counted).all()}
+def count_tokens(connection: sa.engine.Connection, at: int) -> dict[str, int]:
+    """How many tokens are in each state at a time."""
+    state = state_at(sa.bindparam("at")).label("now")
+    counted = sa.select(state, sa.func.count()).where(_SEEN).group_by(state)
+    return {str(row[0]): int(row[1]) for row in connection.execute(counted, {"at": at}).all()}
 
 
 def count_holders(connection: sa.engine.Connection) -> tuple[int, int]:

@@ -5,11 +5,13 @@ or for a holder with fewer tokens, works on.
 """
 
 import enum
+from typing import Any
 
 import sqlalchemy as sa
 
 NOBODY = 0  # the id of the decoys' holder
 KEY_ID = "key-id"  # the row of meta that names the master key of this store
+OPENS_FROM = "opens-from"  # the row of meta that names the earliest release's schema that may open this store
 
 metadata = sa.MetaData()
 
@@ -32,7 +34,19 @@ holder = sa.Table(
     sa.Column("pin_history", sa.LargeBinary),  # sealed: hashes of earlier PINs under one salt
     sa.Column("mail", sa.Text),  # none: name @ the configured domain
     sa.Column("language", sa.Text),  # of mails; none: the configuration's
+    sa.Column("batch", sa.ForeignKey("batch.id")),  # the import that made this holder, until it is in effect
     sa.Column("created_at", sa.Integer, nullable=False),
+)
+
+# An import: its rows come in many transactions, and take effect by the one that sets `done`.
+batch = sa.Table(
+    "batch",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.Integer, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),  # the name of the file
+    sa.Column("done", sa.Boolean, nullable=False),
 )
 
 
@@ -40,8 +54,14 @@ class State(enum.StrEnum):
     """Where a token is in its life."""
 
     STOCK = "stock"
+    UNPROVEN = "unproven"  # a soft token whose holder has not typed a right code of it yet
+    REQUESTED = "requested"  # its holder asked for its activation
     ACTIVE = "active"
     DISABLED = "disabled"
+    LOST = "lost"
+    RETIRED = "retired"
+    EXPIRED = "expired"  # never stored: active, and its time is over
+    STAGED = "staged"  # of an import under way; when that is done: active, or in the stock if nobody's
     DECOY = "decoy"
 
 
@@ -58,6 +78,8 @@ token = sa.Table(
     sa.Column("seed_version", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("why", sa.Text, nullable=False),  # of the state, in plain words
+    sa.Column("valid_until", sa.Integer),  # none: for ever
+    sa.Column("batch", sa.ForeignKey("batch.id"), index=True),  # while it is staged
     sa.Column("holder_id", sa.ForeignKey("holder.id"), index=True),
     sa.Column("last_step", sa.Integer, nullable=False),  # no code of this step or an earlier one works again
     sa.Column("granted_step", sa.Integer, nullable=False),  # the step of the last success
@@ -65,6 +87,53 @@ token = sa.Table(
     sa.Column("wrong_pins", sa.Integer, nullable=False),  # right codes with a wrong PIN since the last success
     sa.Column("created_at", sa.Integer, nullable=False),
     sa.Column("used_at", sa.Integer),
+)
+
+
+def is_in_effect() -> Any:
+    """Whether a token is no part of an import that is still under way, as an SQL expression."""
+    done = sa.exists().where(batch.c.id == token.c.batch, batch.c.done)
+    return sa.or_(token.c.state != sa.literal_column("'staged'"), done)
+
+
+def state_at(at: Any) -> Any:
+    """The state of a token that is in effect, at the time `at`, as an SQL expression."""
+
+    def word(state: State) -> Any:
+        return sa.literal_column(f"'{state.value}'")
+
+    owned = sa.case((token.c.holder_id.is_(None), word(State.STOCK)), else_=word(State.ACTIVE))
+    return sa.case(
+        (token.c.state == word(State.STAGED), owned),
+        (sa.and_(token.c.state == word(State.ACTIVE), token.c.valid_until <= at), word(State.EXPIRED)),
+        else_=token.c.state,
+    )
+
+
+class RequestState(enum.StrEnum):
+    """What became of a request."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+# A holder's wish to have a key activated.
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("token_id", sa.ForeignKey("token.id"), nullable=False, index=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # who asked: uid:N
+    sa.Column("proven", sa.Boolean, nullable=False),  # two consecutive codes were typed
+    sa.Column("ticket", sa.Text, nullable=False),  # of the service desk, for one who cannot log in yet
+    sa.Column("valid_until", sa.Integer),  # of the token, once approved
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("why", sa.Text, nullable=False),  # it was rejected
+    sa.Column("decided_at", sa.Integer),
+    sa.Column("decided_by", sa.Text, nullable=False),
 )
 
 origin = sa.Table(

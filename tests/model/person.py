@@ -143,7 +143,7 @@ class Person:
     def _type_next(self, typed: Typed) -> str:
         at, pending = self.house.clock.now(), self.pending
         assert pending is not None
-        right = self._is_fresh(typed) and typed.fob is pending.fob and typed.step == pending.step + 1
+        right = self._is_fresh(typed) and typed.fob is pending.fob and typed.step == pending.wanted
         self._check = self._verdict(typed, at, right, True)
         self.fate = self.reference.next_code(self.holder, self.origin, pending, typed, at, self._observed)
         self._last = typed

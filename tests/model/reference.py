@@ -122,10 +122,14 @@ class Holder:
 
 @frozen(eq=False)
 class Pending:
-    """A passcode that was right, and waits for the next code. learn: steps of drift that both codes prove."""
+    """A passcode that was right, and waits for the next code, that of step `wanted`.
+
+    learn: steps of drift that both codes prove.
+    """
 
     fob: Fob
     step: int
+    wanted: int
     learn: int
     pin: str | None
 
@@ -150,7 +154,7 @@ class Reference:
         """What a passcode comes to."""
         wait = holder.wait(holder.bucket(*origin, at))
         near, reached, learn = self._place(typed, min(prompted, at), at)
-        fresh = self._spend(typed.fob, typed.step) if reached else self._use(holder, typed, at)
+        fresh = self._spend(typed.fob, typed.step) and typed.fob.active if reached else self._use(holder, typed, at)
         if not typed.well_formed or (self.waits(wait, at) and not observed):
             return Fate.OUT, None
         right_pin = holder.pin is not None and typed.pin == holder.pin
@@ -158,7 +162,8 @@ class Reference:
         if not fresh or not (right_pin or first):
             if fresh and typed.fob is not None and holder.pin is not None:
                 self._count_wrong_pin(typed.fob)
-            logged_in_with_it = reached and not fresh and right_pin and typed.fob and typed.step == typed.fob.granted
+            fob = typed.fob
+            logged_in_with_it = reached and not fresh and right_pin and fob and fob.active and typed.step == fob.granted
             if not logged_in_with_it and not observed:
                 self._fail(holder, wait, at)
             return Fate.OUT, None
@@ -167,7 +172,8 @@ class Reference:
                 self._fail(holder, wait, at)
             return Fate.OUT, None
         if typed.fob is not None and (not near or self.wants_next(holder, wait, at)):
-            return Fate.NEXT, Pending(typed.fob, typed.step, learn, holder.pin)
+            wanted = max(typed.step + 1, self._displayed(typed, min(prompted, at), at))
+            return Fate.NEXT, Pending(typed.fob, typed.step, wanted, learn, holder.pin)
         return self._accept(holder, origin, wait, typed.fob, typed.step, learn, at, observed), None
 
     def next_code(
@@ -176,11 +182,11 @@ class Reference:
         """What the next code, alone, comes to."""
         wait = holder.wait(holder.bucket(*origin, at))
         fob = pending.fob
-        within = typed.fob is fob and fob.active and pending.step < typed.step <= pending.step + REACH
-        fresh = within and self._spend(fob, typed.step)
+        within = typed.fob is fob and pending.step < typed.step <= pending.step + REACH
+        fresh = within and self._spend(fob, typed.step) and fob.active
         if not typed.well_formed or (self.waits(wait, at) and not observed):
             return Fate.OUT
-        very_next = fresh and typed.step == pending.step + 1 and holder.pin == pending.pin
+        very_next = fresh and typed.step == pending.wanted and holder.pin == pending.pin
         if not very_next or (holder.pin is None and at >= holder.new_pin_until):
             if not observed:
                 self._fail(holder, wait, at)
@@ -214,9 +220,9 @@ class Reference:
         return bool(self._pin.expires) and holder.pin_set_at + self._pin.expires <= at
 
     def _place(self, typed: Typed, prompted: float, at: float) -> tuple[bool, bool, int]:
-        """Of the code of an active token: whether it is near, whether it is within reach at all, and the drift it shows."""
+        """Of the code of a token: whether it is near, whether it is within reach at all, and the drift it shows."""
         fob = typed.fob
-        if fob is None or not fob.active:
+        if fob is None:
             return False, False, 0
         off = typed.step - fob.expected(at)
         if fob.period is None:
@@ -228,6 +234,13 @@ class Reference:
         if not near:
             return False, abs(off) <= self._code.next_code_reach, off
         return True, True, max(-most, min(most, off if off > 0 else min(ago, 0)))
+
+    def _displayed(self, typed: Typed, prompted: float, at: float) -> int:
+        """What the fob shows by now, if the code was on its display when the prompt appeared."""
+        assert typed.fob is not None
+        if typed.fob.period is None or typed.step >= typed.fob.expected(at):
+            return typed.step
+        return typed.fob.expected(at) + min(typed.step - typed.fob.expected(prompted), 0)
 
     def _spend(self, fob: Fob | None, step: int) -> bool:
         assert fob is not None

@@ -137,7 +137,7 @@ class World:
             assert person.pending is not None
             fob, step = (
                 person.pending.fob,
-                person.pending.step + {"right": 1, "overtaken": 1, "reset": 1, "late": 2}.get(then, 0),
+                {"late": person.pending.wanted + 1, "again": person.pending.step}.get(then, person.pending.wanted),
             )
             if then in ("wrong", "junk"):
                 return self.passcode(person.holder, "", then, 0, 3)
@@ -244,7 +244,12 @@ class World:
                 fob.active = what == "enable"
                 fob.wrong_pins = 0 if fob.active else fob.wrong_pins
                 state = State.ACTIVE if fob.active else State.DISABLED
-                update_token(connection, find_token(connection, fob.serial).id, state=state.value, wrong_pins=fob.wrong_pins)
+                update_token(
+                    connection,
+                    find_token(connection, fob.serial, int(self.house.clock.now())).id,
+                    state=state.value,
+                    wrong_pins=fob.wrong_pins,
+                )
                 if fob.active:
                     self.witness.forgive(holder.name, None, fob)
         elif what == "codes":

@@ -53,7 +53,7 @@ def test_a_generated_seed_is_shown_once(desk: DeskService) -> None:
         ("POST", "/tokens/none/assign", {"holder": "root"}, 404, 4, "no token has the serial 'none'"),
         ("POST", "/holders/nobody-here/unlock", None, 404, 4, "neither a holder nor the serial"),
         ("GET", "/why/AAAAAAAA", None, 404, 4, "no failure has the reference AAAAAAAA"),
-        ("GET", "/tokens?state=lost", None, 409, 1, "allowed: stock, active, disabled"),
+        ("GET", "/tokens?state=broken", None, 409, 1, "allowed: stock, unproven, requested, active"),
         ("GET", "/nowhere", None, 404, 4, "Not Found"),
     ],
 )
@@ -116,6 +116,7 @@ def corrupt(path: Path) -> None:
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE meta SET value = CAST('9999' AS BLOB) WHERE name = 'opens-from'")
 
 
 def foreign(path: Path) -> None:
@@ -128,7 +129,7 @@ def foreign(path: Path) -> None:
     ("damage", "told"),
     [
         (corrupt, "file is not a database"),
-        (newer, "newer than this release's 0002: upgrade arenad"),
+        (newer, "newer than this release's 0003: upgrade arenad"),
         (foreign, "belongs to another program"),
         (Path.unlink, "run `arenactl migrate`"),
     ],

@@ -18,7 +18,7 @@ from pam_arena.errors import StoreError
 from pam_arena.otp import Kind, Mechanism
 
 HOTP = Mechanism(kind=Kind.HOTP)
-ADDED = ("failure", "recovery", "session_grant", "stranger")
+ADDED = ("failure", "recovery", "session_grant", "stranger", "request")
 
 
 def step_back(service: Service) -> None:
@@ -26,8 +26,13 @@ def step_back(service: Service) -> None:
     with sqlite3.connect(service.folder / "arena.db") as connection:
         for table in ADDED:
             connection.execute(f"DROP TABLE {table}")
-        for column in ("pin_length", "pin_history", "mail", "language"):
+        connection.execute("DROP INDEX ix_token_batch")
+        for column in ("pin_length", "pin_history", "mail", "language", "batch"):
             connection.execute(f"ALTER TABLE holder DROP COLUMN {column}")
+        for column in ("valid_until", "batch"):
+            connection.execute(f"ALTER TABLE token DROP COLUMN {column}")
+        connection.execute("DROP TABLE batch")
+        connection.execute("DELETE FROM meta WHERE name = 'opens-from'")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
 
@@ -77,6 +82,22 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(service: Service) -> 
     with pytest.raises(StoreError, match="cannot be migrated: table stranger already exists"):
         migrate(service.url)
     assert schema(path) == before
+
+
+@pytest.mark.parametrize(("floor", "opens"), [(SCHEMA_VERSION, True), ("9999", False)])
+def test_a_newer_store_opens_where_its_migration_took_nothing_away(service: Service, floor: str, opens: bool) -> None:
+    alice = Holder(service, mechanism=HOTP)
+    service.stop()
+    with sqlite3.connect(service.folder / "arena.db") as connection:
+        connection.execute("ALTER TABLE token ADD COLUMN of_tomorrow TEXT")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'opens-from'", (floor.encode(),))
+    if opens:
+        service.start()
+        grant(service, "alice", split(PIN, alice.code(0)))
+    else:
+        with pytest.raises(AssertionError, match="has schema 9999, newer than this release's"):
+            service.start()
 
 
 def test_a_store_of_today_is_left_alone(service: Service) -> None:

@@ -1,13 +1,14 @@
 """Next-tokencode mode: after failures, and for a key whose clock is off, only the very next step opens the door."""
 
 import time
+from pathlib import Path
 
 import pytest
 from arena import Service
 from arenad.store.engine import make_engine
 from arenad.store.schema import failure
 from arenad.store.schema import token as token_table
-from dialogues import NEXT, PIN, Holder, deny, grant, last, split
+from dialogues import ASK_CODE, ASK_PIN, NEXT, PIN, Holder, deny, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
 
@@ -109,3 +110,21 @@ def test_two_hundred_failures_in_a_year_want_the_next_code_at_every_login(servic
     deny(service, "bob", split("1111", bob.code(2)))
     for counter in (3, 5):
         grant(service, "bob", [*split(PIN, bob.code(counter)), (NEXT, bob.code(counter + 1))])
+
+
+def test_who_typed_slowly_goes_on_with_the_code_on_the_display(tmp_path: Path) -> None:
+    service = Service(tmp_path, '[login]\ndeny_after = "0"\n[code]\nslow_typing = "15s"\nnext_code_after = 1\n')
+    service.start()
+    try:
+        period = 4
+        alice = Holder(service, mechanism=Mechanism(period=period))
+
+        def slowly() -> str:
+            code = alice.code()
+            time.sleep(2 * period + period - time.time() % period)
+            return code
+
+        deny(service, "alice", split(PIN, "000000"))
+        grant(service, "alice", [(ASK_PIN, PIN), (ASK_CODE, slowly), (NEXT, alice.code)])
+    finally:
+        service.close()

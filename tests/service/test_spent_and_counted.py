@@ -1,10 +1,11 @@
 """What is spent and counted beside the plain cases: each of these once was not, or was without need."""
 
+import time
 from pathlib import Path
 
 from arena import Service
-from arenad.store.schema import audit, failure, origin
-from dialogues import ASK_CODE, ASK_PIN, MAILED, NEXT, PIN, Holder, converse, deny, grant, last, split
+from arenad.store.schema import State, audit, failure, origin, token
+from dialogues import ASK_CODE, ASK_PIN, MAILED, NEXT, PIN, Holder, change, converse, deny, grant, last, split
 
 from pam_arena.otp import Kind, Mechanism
 
@@ -19,6 +20,26 @@ def test_a_later_code_typed_as_the_next_one_is_spent(service: Service) -> None:
     assert last(service)["reason"] == "next-code-wrong"
     deny(service, "alice", split(PIN, alice.code(2)))
     assert last(service)["reason"] == "used-code"
+
+
+def test_a_code_typed_while_its_token_is_disabled_is_spent(service: Service) -> None:
+    alice = Holder(service, mechanism=HOTP)
+    change(service, token, state=State.DISABLED.value)
+    deny(service, "alice", split(PIN, alice.code(0)))
+    assert last(service)["reason"] == "disabled"
+    change(service, token, state=State.ACTIVE.value)
+    deny(service, "alice", split(PIN, alice.code(0)))
+    assert last(service)["reason"] == "used-code"
+    grant(service, "alice", split(PIN, alice.code(1)))
+
+
+def test_a_token_whose_time_is_over_opens_nothing(service: Service) -> None:
+    alice = Holder(service, mechanism=HOTP)
+    change(service, token, valid_until=int(time.time()) - 1)
+    deny(service, "alice", split(PIN, alice.code(0)))
+    assert last(service)["reason"] == "expired"
+    change(service, token, valid_until=int(time.time()) + 600)
+    grant(service, "alice", split(PIN, alice.code(1)))
 
 
 def test_a_login_that_is_only_observed_ends_no_wait_of_an_address(tmp_path: Path) -> None:
