@@ -206,8 +206,10 @@ def _ask_passcode(manner: Manner) -> Generator[Step, Reply, Verdict]:
     if manner.prompt is PromptStyle.JOINED:
         answer = yield from _ask(texts.joined)
         typed = pin.normalise(answer, policy)
-        if not (manner.mail_codes and typed.endswith("*")):
+        if not manner.mail_codes:
             return (yield from _verify(manner, Verify(None, answer)))
+        if not typed.endswith("*"):
+            return (yield from _verify_or_mail(manner, answer))
         first = pin.secret_of(typed[:-1])
     else:
         first = yield from _ask(texts.pin)
@@ -218,9 +220,29 @@ def _ask_passcode(manner: Manner) -> Generator[Step, Reply, Verdict]:
     return (yield from _verify(manner, Verify(first, (yield from _ask(texts.mail_code)))))
 
 
+def _verify_or_mail(manner: Manner, answer: Secret) -> Generator[Step, Reply, Verdict]:
+    """The verdict on what was typed in one field that may have ended in `*`, and be mangled.
+
+    sshd puts junk in the place of what is answered for a name that it does not know. So whatever opens nothing leads to the
+    question that `*` leads to, or that question would tell which names exist.
+    """
+    verdict = yield from _verdict_on(Verify(None, answer))
+    if verdict.outcome is not Outcome.DENIED:
+        return (yield from _complete(manner, verdict))
+    mailed = yield from _ask(manner.texts.mail_code)
+    empty = not pin.normalise(mailed, manner.policy)
+    second = yield from _verify(manner, Verify(Secret(), mailed))
+    # Whoever typed a wrong passcode has nothing to answer here: the reference tells what was wrong with that.
+    return evolve(second, ref=verdict.ref) if empty and second.outcome is Outcome.DENIED else second
+
+
 def _verify(manner: Manner, step: Verify) -> Generator[Step, Reply, Verdict]:
     """The verdict on a passcode, with the very next code where it is wanted: never NEXT_CODE."""
-    verdict = yield from _verdict_on(step)
+    return (yield from _complete(manner, (yield from _verdict_on(step))))
+
+
+def _complete(manner: Manner, verdict: Verdict) -> Generator[Step, Reply, Verdict]:
+    """A verdict, with the very next code where that is wanted."""
     if verdict.outcome is not Outcome.NEXT_CODE:
         return verdict
     typed = _typed(verdict)

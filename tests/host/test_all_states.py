@@ -38,7 +38,7 @@ JOINED_FRENCH, MAILED_FRENCH = r"fois.: code\).: ", r"par mel\. Code.: "
 
 @frozen
 class Manner:
-    """How a host asks. top, sections: TOML for the top, and for [service.default]. ssh: whether sshd is asked too."""
+    """How a host asks. top, sections: TOML for the top, and for [service.default]."""
 
     name: str
     top: str = ""
@@ -46,7 +46,6 @@ class Manner:
     joined: bool = False
     mail: bool = False
     prompts: tuple[str, str, str, str] = (ASK_PIN, ASK_CODE, JOINED, MAILED)
-    ssh: bool = True
 
     def toml(self) -> str:
         """The lines of arena.toml."""
@@ -72,8 +71,7 @@ MANNERS = [
     Manner("english-split"),
     Manner("french-joined", sections='language = "fr"\n', joined=True, prompts=FRENCH),
     Manner("french-mail-split", top='language = "fr"', mail=True, prompts=FRENCH),
-    # sshd replaces what is typed for a name that may not log in, the star of `PIN*` too, so that this shows over ssh.
-    Manner("english-mail-joined", joined=True, mail=True, ssh=False),
+    Manner("english-mail-joined", joined=True, mail=True),
 ]
 
 
@@ -119,7 +117,7 @@ def test_every_state_is_denied_in_the_same_words_and_the_same_time(host: Host, s
     assert DENY_AFTER * denials <= min(seconds.values()), seconds
     assert max(seconds.values()) <= latest, seconds
     golden = next(iter(overheard.values()))[0]
-    for program in ("ssh", "login") if manner.ssh else ("login",):
+    for program in ("ssh", "login"):
         ask: Callable[[str], Dialogue] = getattr(host, program)
         seen = _each(states, partial(_see, ask, manner), AT_ONCE)
         assert len(set(seen.values())) == 1, seen

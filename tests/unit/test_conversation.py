@@ -252,6 +252,30 @@ def test_a_code_by_mail_comes_once_a_conversation() -> None:
     play(log_in(Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)), joined, Result.DENIED)
 
 
+def _denial(ref: str) -> Line:
+    return Say(Style.ERROR, TEXTS.denied(ref)), None
+
+
+def test_in_one_field_whatever_opens_nothing_leads_to_the_code_by_mail() -> None:
+    """sshd puts junk in the place of what is typed for an unknown name: the star may have been there."""
+    manner = Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)
+    wrong, later = Verdict(Outcome.DENIED, "FIRST000"), Verdict(Outcome.DENIED, "SECOND00")
+    start = [ask(BOTH, "8361755224"), verify(None, "8361755224", wrong)]
+    nothing = [*start, ask(MAILED, ""), verify("", "", later)]
+    play(log_in(manner), [*nothing, _denial("FIRST000")], Result.DENIED)
+    again = [*start, ask(MAILED, "271828"), verify("", "271828", later)]
+    play(log_in(manner), [*again, _denial("SECOND00")], Result.DENIED)
+    right = [*start, ask(MAILED, "8361271828"), verify("", "8361271828", GRANTED)]
+    play(log_in(manner), right, Result.GRANTED)
+
+
+def test_in_one_field_a_right_passcode_needs_no_second_question() -> None:
+    manner = Manner(TEXTS, PromptStyle.JOINED, mail_codes=True)
+    play(log_in(manner), [ask(BOTH, "8361755224"), verify(None, "8361755224", GRANTED)], Result.GRANTED)
+    start = [ask(BOTH, "8361755224"), verify(None, "8361755224", NEXT_CODE)]
+    play(log_in(manner), [*start, ask(NEXT_ALONE, "1"), verify_next("1", DENIED), DENIAL], Result.DENIED)
+
+
 def test_without_mail_nothing_typed_asks_for_it() -> None:
     play(log_in(SPLIT), [ask(PIN, "8361"), ask(CODE, ""), verify("8361", "", DENIED), DENIAL], Result.DENIED)
     play(log_in(JOINED), [ask(BOTH, "8361*"), verify(None, "8361*", DENIED), DENIAL], Result.DENIED)
@@ -383,6 +407,18 @@ def test_a_mail_asked_for_looks_the_same_whatever_pin_came_with_it(data: st.Data
         logs.append(wander(log_in(manner), data, st.just(DENIED), typed)[1])
     assert shown(logs[0]) == shown(logs[1])
     assert MailCode in shown(logs[0])
+
+
+@given(st.data())
+def test_in_one_field_a_star_cannot_be_told_from_anything_else_that_opens_nothing(data: st.DataObject) -> None:
+    manner = evolve(data.draw(MANNERS), mail_codes=True, forward=False, prompt=PromptStyle.JOINED)
+    said = []
+    for first in ("8361*", data.draw(st.sampled_from(["8361755224", "", "\b\n\r\x7fINCORRECT"]))):
+        answers = iter([first])
+        typed = st.builds(lambda answers=answers: secret(next(answers, "")))
+        _, lines = wander(log_in(manner), data, st.just(DENIED), typed)
+        said.append([step for step, _ in lines if isinstance(step, Ask | Say)])
+    assert said[0] == said[1]
 
 
 def shown(lines: list[Line]) -> list[object]:
