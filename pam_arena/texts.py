@@ -1,7 +1,8 @@
 """Every sentence that a holder reads, by its meaning, in the language of the configuration.
 
 The msgids are the English sentences; locale/fr has the French ones. Prompts have at most 45 columns. A service may put
-texts of its own in the place of those in REPLACEABLE.
+texts of its own in the place of those in REPLACEABLE. French has U+00A0 before `:` and `;`, which a terminal that does not
+speak UTF-8 may not know: there it is a plain space.
 """
 
 import gettext
@@ -14,6 +15,7 @@ from .errors import ConfigError
 from .pin import Flaw, Policy
 
 LANGUAGES = ("en", "fr")
+NO_BREAK = "\u00a0"
 _LOCALES = Path(__file__).with_name("locale")
 
 _ENGLISH = {
@@ -61,9 +63,9 @@ REPLACEABLE: Mapping[str, frozenset[str]] = {
 
 
 class Texts:
-    """The sentences of one language, those of `own` in the place of the language's."""
+    """The sentences of one language, those of `own` in the place of the language's; with plain spaces, if `plain`."""
 
-    def __init__(self, language: str, own: Mapping[str, str] | None = None) -> None:
+    def __init__(self, language: str, own: Mapping[str, str] | None = None, plain: bool = False) -> None:
         own = own or {}
         _check(own)
         try:
@@ -72,7 +74,8 @@ class Texts:
             raise ConfigError(f"language {language!r}: no catalogue for it in {_LOCALES}") from None
 
         def form(name: str) -> str:
-            return own[name] if name in own else catalogue.gettext(_ENGLISH[name])
+            said = own[name] if name in own else catalogue.gettext(_ENGLISH[name])
+            return said.replace(NO_BREAK, " ") if plain else said
 
         def text(name: str) -> str:
             return form(name).format()
@@ -153,14 +156,14 @@ def _check(own: Mapping[str, str]) -> None:
             raise ConfigError(f"text {name!r}: {{{needed}}} is missing; without it, {otherwise}")
 
 
-def texts_in(language: str, own: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> Texts:
-    """The sentences of a language, some replaced by name, read once: the same object for the same texts.
+def texts_in(language: str, own: Mapping[str, str] | tuple[tuple[str, str], ...] = (), plain: bool = False) -> Texts:
+    """The sentences of a language, some replaced by name, read once: the same object for the same texts. plain: see Texts.
 
     Raises ConfigError if there is no catalogue for the language, or a text of `own` cannot be said.
     """
-    return _texts_in(language, tuple(sorted(dict(own).items())))
+    return _texts_in(language, tuple(sorted(dict(own).items())), plain)
 
 
 @lru_cache(maxsize=64)
-def _texts_in(language: str, own: tuple[tuple[str, str], ...]) -> Texts:
-    return Texts(language, dict(own))
+def _texts_in(language: str, own: tuple[tuple[str, str], ...], plain: bool) -> Texts:
+    return Texts(language, dict(own), plain)

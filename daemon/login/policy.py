@@ -70,15 +70,15 @@ def peer_uids(config: Config, service: str | None = None) -> frozenset[int]:
     return frozenset(uid for uid in uids if uid)  # 0, if ever a peer's name has it, is root and no peer
 
 
-def manner_of(config: Config, service: Service, options: Option) -> Manner:
-    """How a service asks: by its PAM line, else its section, else what is said for all."""
+def manner_of(config: Config, service: Service, options: Option, *, plain: bool = False) -> Manner:
+    """How a service asks: by its PAM line, else its section, else what is said for all. plain: without U+00A0."""
     prompt = service.prompt or config.login.prompt
     if options & Option.SPLIT:
         prompt = PromptStyle.SPLIT
     elif options & Option.JOINED:
         prompt = PromptStyle.JOINED
     return Manner(
-        texts=texts_in(service.language or config.language, service.texts),
+        texts=texts_in(service.language or config.language, service.texts, plain),
         prompt=prompt,
         policy=config.pin.policy,
         choice=config.pin.choice,
@@ -91,7 +91,8 @@ def manner_of(config: Config, service: Service, options: Option) -> Manner:
 class Manners:
     """The manner of each service and PAM line, made once for a configuration: thousands may stand at a prompt."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
         self._config: Config | None = None
         self._made: dict[tuple[str, Option], Manner] = {}
 
@@ -101,7 +102,7 @@ class Manners:
             self._config, self._made = config, {}
         known = service if service in config.services else "default"
         if (known, options) not in self._made:
-            self._made[known, options] = manner_of(config, config.service(known), options)
+            self._made[known, options] = manner_of(config, config.service(known), options, plain=self._plain)
         return self._made[known, options]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import importlib
+import locale
 import logging
 import os
 import resource
@@ -98,7 +99,9 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
-    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, Manners())
+    desk = Desk(
+        verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, Manners(plain=not _speaks_utf8())
+    )
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
@@ -116,6 +119,11 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
         chore.cancel()
     await listener.stop()
     verifier.close()
+
+
+def _speaks_utf8() -> bool:
+    """Whether the host's locale, which systemd gives to all services, is one of UTF-8."""
+    return locale.nl_langinfo(locale.CODESET).upper() in ("UTF-8", "UTF8")
 
 
 def _reload(service: _Service, verifier: Verifier) -> None:

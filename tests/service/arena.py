@@ -43,6 +43,7 @@ class Service:
         # SLOW tokens show their next code later than any caller waits.
         default = "" if "[service.default]" in extra else '[service.default]\ndeadline = "0"\n'
         self.config.write_text(f'{extra}\n{default}[store]\nurl = "{self.url}"\n')
+        self.environment: dict[str, str] = {}  # more of arenad's
         self.key = os.urandom(32)
         (folder / "arena.key").write_bytes(self.key)
         self.process: subprocess.Popen[bytes] | None = None
@@ -61,6 +62,7 @@ class Service:
         env |= {
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "NOTIFY_SOCKET": str(self.folder / "notify"),
+            **self.environment,
         }
         command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
         with self.journal.open("ab") as journal:

@@ -14,7 +14,8 @@ from arenad.login.policy import Decision, Treatment, decide, manner_of, peer_uid
 
 from pam_arena.conversation import PromptStyle
 from pam_arena.pin import PinChoice, Policy
-from pam_arena.protocol import Operation, Option
+from pam_arena.protocol import Operation, Option, Style
+from pam_arena.secret import Secret
 from pam_arena.texts import texts_in
 from pam_arena.wire import Start
 
@@ -183,3 +184,24 @@ def test_a_check_of_the_configuration_prints_both_bounds(tmp_path: Path) -> None
     command = [sys.executable, "-m", "arenad", "--config", str(path), "config", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"file": str(path), "verdict": "good", "stolen_key": 0.001, "known_pin": 0.001}
+
+
+@pytest.mark.parametrize(("charset", "space"), [("C.UTF-8", "\u00a0"), ("C", " ")])
+def test_french_has_plain_spaces_where_the_host_does_not_speak_utf8(tmp_path: Path, charset: str, space: str) -> None:
+    service = Arenad(tmp_path, 'language = "fr"\n[login]\ndeny_after = "0"\n')
+    service.environment = {"LC_ALL": charset}
+    service.start()
+    asked: list[str] = []
+
+    def person(style: Style, text: str) -> Secret | None:
+        asked.append(text)
+        return Secret(b"0") if style is Style.HIDDEN else None
+
+    try:
+        service.client().converse(Start(Operation.AUTHENTICATE, "login", "nobody-here", tty="tty1"), person)
+    finally:
+        service.close()
+    assert asked[:2] == [
+        f"Code PIN (1re connexion{space}: laisser vide){space}: ",
+        f"Passcode (code affiché sur la clé){space}: ",
+    ]
