@@ -78,6 +78,11 @@ _EVENTS: dict[str, str] = {
     "token-unassign": "key {serial} taken back",
     "token-enable": "key {serial} enabled",
     "token-disable": "key {serial} disabled",
+    "token-lost": "key {serial} lost",
+    "token-retire": "key {serial} retired",
+    "token-replace": "key {serial} replaced",
+    "token-prove": "key {serial} showed a right code",
+    "token-prove-failed": "key {serial} did not show a right code",
     "token-resync": "key {serial} resynchronised",
     "pin-create": "created a PIN",
     "pin-change": "changed the PIN",
@@ -87,6 +92,7 @@ _EVENTS: dict[str, str] = {
     "code-temporary": "temporary codes given",
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
+    "holder-leave": "left",
     "key-export": "master key exported",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
@@ -117,3 +123,8 @@ def describe(row: Row) -> str:
 def show_time(seconds: int) -> str:
     """A time of the store, for people."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def show_day(until: int) -> str:
+    """The last day before `until`, in this host's time zone: what a token is valid through."""
+    return datetime.datetime.fromtimestamp(until - 1, datetime.UTC).astimezone().date().isoformat()
