@@ -96,7 +96,7 @@ def replace_token(connection: Connection, caller: Caller, who: str, wanted: dict
         raise Refusal(f"token {old.serial} was valid through {show_day(until)}: say until when the new one is: --until DATE")
     grants = end_grants(connection, old.holder_id)
     if wanted.get("lost"):
-        why = old.why if old.state == State.LOST else f"lost, said {caller.actor}"
+        why = old.why if old.state == State.LOST else f"reported by {caller.actor}"
         store.update_token(connection, old.id, state=State.LOST.value, why=f"{why}; replaced by {serial}")
     else:
         retire(connection, caller, old, Verb.REPLACE, f"replaced by {serial}")

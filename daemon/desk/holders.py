@@ -100,7 +100,9 @@ def _facts(
         name=holder.name,
         now=caller.now,
         exists=is_user(holder.name),
-        keys=[Key(one.serial, State(one.state), one.why, one.valid_until, foresee(one, caller).resync_at) for one in tokens],
+        keys=tuple(
+            Key(one.serial, State(one.state), one.why, one.valid_until, foresee(one, caller).resync_at) for one in tokens
+        ),
         has_pin=holder.pin is not None,
         new_pin_until=holder.new_pin_until or 0,
         waits=sum(one["closed"] or one["wait_until"] is not None for one in waits),

@@ -50,7 +50,7 @@ def lose_token(connection: Connection, caller: Caller, who: str) -> Result:
     """Let no code of a lost token work; its holder's session grants end. They keep its name, not its place."""
     token = token_meant(connection, caller, who, Verb.LOST)
     becomes = after(Verb.LOST, State(token.state), token.serial, token.holder)
-    store.update_token(connection, token.id, state=becomes.value, why=f"lost, said {caller.actor}")
+    store.update_token(connection, token.id, state=becomes.value, why=f"reported by {caller.actor}")
     caller.note(connection, "token-lost", token.holder, token.serial, end_grants(connection, token.holder_id))
     others = [one.serial for one in held(connection, caller, token.holder) if one.state == State.ACTIVE]
     return {**show_token(connection, caller, token.serial), "other_keys": others, "next": _until_replaced(token, others)}
