@@ -4,6 +4,7 @@ import datetime
 
 from ..audit import Reason
 from ..store.inventory import Row
+from ..store.schema import State
 
 _RESET = "a forgotten PIN: arenactl pin reset {user}"
 _AGAIN = "wait until the display changes, then log in again"
@@ -72,6 +73,8 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     Reason.SESSION_GRANT: ("let in by a session grant", "end it: arenactl grant revoke {user}"),
 }
 
+_LOST = ("the key is lost", "give out codes: arenactl code temporary {user}; found again: arenactl token enable {serial}")
+
 _EVENTS: dict[str, str] = {
     "token-add": "key {serial} added",
     "token-assign": "key {serial} assigned",
@@ -104,6 +107,8 @@ def explain(reason: str, detail: str = "", user: str = "", serial: str = "") -> 
         what, remedy = _WORDS[Reason(reason)]
     except ValueError:  # of a later release, whose store this one still opens
         return reason, ""
+    if reason == Reason.DISABLED and detail == State.LOST:
+        what, remedy = _LOST
     until = show_time(int(detail)) if detail.isdigit() else ""
     drift = f" (drift of {detail} steps)" if detail else ""
     known = user if user and not user.startswith("~") else "USER"

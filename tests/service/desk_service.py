@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 from arena import LAUNCH, Service
 
-
 # arenactl as it is installed, but for the path of the socket.
 _ARENACTL = (
     "import sys; from pam_arena.cli import arenactl, desk_client;"
