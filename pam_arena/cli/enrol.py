@@ -7,6 +7,7 @@ import click
 
 from .desk_client import DeskClient, Failure
 from .output import Output, format_option, qr_code
+from .tokens import show_key
 
 _LONGEST_LINE = 1024  # characters of a seed, or of a code
 _REFUSED = 1
@@ -34,7 +35,7 @@ def add_token(serial: str | None, seed_file: Any, prove: bool, output: Output, *
         wanted["seed"] = _one_line(seed_file)
     client = DeskClient()
     added = client.post("/tokens", body={name: value for name, value in wanted.items() if value is not None})
-    output.record(added)
+    show_key(added, output)
     if not output.is_table:
         return
     if uri := added.get("uri"):
@@ -70,7 +71,7 @@ def _prove(client: DeskClient, serial: str, output: Output) -> None:
     """Ask for codes until one is right, or none comes any more."""
     while code := _next_code():
         try:
-            return output.record(client.post("/tokens/", serial, "/prove", body={"code": code}))
+            return show_key(client.post("/tokens/", serial, "/prove", body={"code": code}), output)
         except Failure as failure:
             if failure.exit_code != _REFUSED:
                 raise

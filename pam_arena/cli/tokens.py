@@ -29,7 +29,7 @@ def token() -> None:
 @format_option
 def assign_token(serial: str, user: str, until: str | None, output: Output) -> None:
     """Make a key a user's: active, and in new-PIN mode unless they have a PIN."""
-    _show(DeskClient().post("/tokens/", serial, "/assign", body=_given(holder=user, until=until)), output)
+    show_key(DeskClient().post("/tokens/", serial, "/assign", body=_given(holder=user, until=until)), output)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def list_tokens(output: Output, *, orphans: bool, drifting: bool, **filters: Any
     return output.table(found, ("serial", "state", "holder", "last_login", "through", "why"))
 
 
-def _show(found: dict[str, Any], output: Output) -> None:
+def show_key(found: dict[str, Any], output: Output) -> None:
     """A key; to a person, its last day instead of the second after it."""
     if output.is_table:
         found = {"valid_through" if name == "valid_until" else name: value for name, value in found.items()}
@@ -76,7 +76,7 @@ def _show(found: dict[str, Any], output: Output) -> None:
 @format_option
 def show_token(who: str, output: Output) -> None:
     """Everything about a key but its seed."""
-    _show(DeskClient().get("/tokens/", who), output)
+    show_key(DeskClient().get("/tokens/", who), output)
 
 
 @token.command("unassign")
@@ -86,7 +86,7 @@ def show_token(who: str, output: Output) -> None:
 def unassign_token(who: str, yes: bool, output: Output) -> None:
     """Take a key from its holder, back into the stock."""
     confirm(f"Take the key {who} from its holder?", yes=yes)
-    _show(DeskClient().post("/tokens/", who, "/unassign"), output)
+    show_key(DeskClient().post("/tokens/", who, "/unassign"), output)
 
 
 @token.command("replace")
@@ -100,7 +100,7 @@ def replace_token(old: str, new: str, lost: bool, until: str | None, yes: bool, 
     """Give the holder of OLD (a serial, or the user) the key NEW in its place; their PIN stays."""
     confirm(f"Replace the key {old} by {new}?", yes=yes)
     body = _given(new=new, lost=lost, until=until)
-    _show(DeskClient().post("/tokens/", old, "/replace", body=body), output)
+    show_key(DeskClient().post("/tokens/", old, "/replace", body=body), output)
 
 
 @token.command("enable")
@@ -109,7 +109,7 @@ def replace_token(old: str, new: str, lost: bool, until: str | None, yes: bool, 
 @format_option
 def enable_token(who: str, until: str | None, output: Output) -> None:
     """Make a disabled, expired or found key work again, or set its last day."""
-    _show(DeskClient().post("/tokens/", who, "/enable", body=_given(until=until)), output)
+    show_key(DeskClient().post("/tokens/", who, "/enable", body=_given(until=until)), output)
 
 
 @token.command("disable")
@@ -117,7 +117,7 @@ def enable_token(who: str, until: str | None, output: Output) -> None:
 @format_option
 def disable_token(who: str, output: Output) -> None:
     """Let no code of a key work."""
-    _show(DeskClient().post("/tokens/", who, "/disable"), output)
+    show_key(DeskClient().post("/tokens/", who, "/disable"), output)
 
 
 @token.command("lost")
@@ -129,12 +129,12 @@ def lose_token(who: str, codes: bool, output: Output) -> None:
     client = DeskClient()
     found = client.post("/tokens/", who, "/lost")
     if not codes:
-        return _show(found, output)
+        return show_key(found, output)
     given = client.post("/holders/", found["holder"], "/codes/temporary")
     if output.is_json:
         return output.record({**found, "temporary": {**given, "host": socket.gethostname()}})
     if output.is_table:
-        _show(found, output)
+        show_key(found, output)
         click.echo("")
     return show_codes(given, output)
 
@@ -146,7 +146,7 @@ def lose_token(who: str, codes: bool, output: Output) -> None:
 def retire_token(who: str, yes: bool, output: Output) -> None:
     """Take a key out of service for good: it can not be assigned again."""
     confirm(f"Retire the key {who}, for good?", yes=yes)
-    _show(DeskClient().post("/tokens/", who, "/retire"), output)
+    show_key(DeskClient().post("/tokens/", who, "/retire"), output)
 
 
 @token.command("resync")

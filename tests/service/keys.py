@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from arena import Service
 from arenad.store.engine import make_engine
 from arenad.store.inventory import NewToken, add_holder, add_token, find_holder
-from arenad.store.schema import State
+from arenad.store.schema import NOBODY, State, audit, failure, holder, origin, recovery, request, session_grant, stranger
 from arenad.store.schema import token as token_table
 from arenad.vault import Vault
 
@@ -23,7 +23,7 @@ def put(
     service: Service,
     serial: str,
     state: State = State.ACTIVE,
-    holder: str | None = None,
+    user: str | None = None,
     *,
     mechanism: Mechanism | None = None,
     **values: Any,
@@ -32,7 +32,7 @@ def put(
     seed, now, stored = Secret(os.urandom(20)), int(time.time()), state
     if state is State.EXPIRED:
         stored, values = State.ACTIVE, {"valid_until": now - 1, **values}
-    name = holder or (f"h-{serial}" if state in OWNED else None)
+    name = user or (f"h-{serial}" if state in OWNED else None)
     with make_engine(service.url).begin() as connection:
         whose = None
         if name is not None:
@@ -43,6 +43,15 @@ def put(
         if values:
             connection.execute(sa.update(token_table).where(token_table.c.serial == serial).values(**values))
     return seed
+
+
+def empty(service: Service) -> None:
+    """Take everything from the store but the decoys, and what nobody's holder has."""
+    with make_engine(service.url).begin() as connection:
+        for table in (request, recovery, session_grant, origin, failure, stranger, audit):
+            connection.execute(sa.delete(table))
+        connection.execute(sa.delete(token_table).where(token_table.c.state != State.DECOY.value))
+        connection.execute(sa.delete(holder).where(holder.c.id != NOBODY))
 
 
 def code_of(seed: Secret, mechanism: Mechanism, ahead: int = 0) -> str:

@@ -13,7 +13,7 @@ from arenad.store.schema import RequestState, State, audit, holder, request, ses
 from arenad.store.schema import token as token_table
 from desk_service import DeskService
 from dialogues import PIN, Holder, converse, deny, grant, last, split
-from keys import DAY, code_of, put
+from keys import DAY, code_of, empty, put
 
 from pam_arena.errors import Refusal
 from pam_arena.otp import Kind, Mechanism
@@ -21,6 +21,18 @@ from pam_arena.otp import Kind, Mechanism
 PAM_IGNORE = 25
 HOTP = Mechanism(kind=Kind.HOTP)
 SLOW = Mechanism(period=600)
+
+
+@pytest.fixture
+def desk(house: DeskService) -> DeskService:
+    """The module's desk, emptied."""
+    empty(house.service)
+    return house
+
+
+@pytest.fixture
+def service(desk: DeskService) -> Service:
+    return desk.service
 
 
 def token(service: Service, serial: str) -> dict[str, object]:

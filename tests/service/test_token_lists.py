@@ -2,11 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from arena import Service
 from arenad.config import Code
 from arenad.desk.forecast import UNKNOWN, YEAR, forecast, is_drifting
 from arenad.store.engine import make_engine
@@ -14,7 +12,7 @@ from arenad.store.schema import State
 from arenad.store.schema import token as token_table
 from desk_service import DeskService
 from golden import check_golden
-from keys import DAY, put
+from keys import DAY, empty, put
 
 from pam_arena.otp import Kind, Mechanism
 
@@ -28,10 +26,9 @@ def stepped(days_ago: float, drift: int = 0) -> int:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
+def desk(house: DeskService) -> DeskService:
     """A drawer and a staff room. daemon and bin exist on this system; alice, bob and carol have left it."""
-    service = Service(tmp_path_factory.mktemp("lists"))
-    service.start()
+    service = house.service
     year = {"created_at": NOW - YEAR}
     put(service, "00100", State.STOCK)
     put(service, "00101", State.UNPROVEN)
@@ -45,10 +42,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
     put(service, "00400", State.RETIRED, why="replaced by 00200")
     # A step in 100 days, last seen 150 days ago.
     put(service, "00500", State.ACTIVE, "bin", **year, granted_step=stepped(265, 1), last_step=stepped(265, 1), drift=1)
-    desk = DeskService(service)
-    yield desk
-    desk.close()
-    service.close()
+    return house
 
 
 @pytest.mark.parametrize(
@@ -72,8 +66,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
         ("after=00400", "00500"),
     ],
 )
-def test_every_filter(house: DeskService, query: str, serials: str) -> None:
-    assert [row["serial"] for row in house.get(f"/tokens?{query}")] == serials.split()
+def test_every_filter(desk: DeskService, query: str, serials: str) -> None:
+    assert [row["serial"] for row in desk.get(f"/tokens?{query}")] == serials.split()
 
 
 @pytest.mark.parametrize(
@@ -89,16 +83,9 @@ def test_every_filter(house: DeskService, query: str, serials: str) -> None:
         ("sort=serial", "filter 'sort': there are: holder, state"),
     ],
 )
-def test_a_filter_that_is_none_is_named(house: DeskService, query: str, told: str) -> None:
-    answer = house.ask("GET", f"/tokens?{query}")
+def test_a_filter_that_is_none_is_named(desk: DeskService, query: str, told: str) -> None:
+    answer = desk.ask("GET", f"/tokens?{query}")
     assert (answer.status_code, told in answer.json()["error"]) == (409, True), answer.text
-
-
-def test_a_key_that_was_given_lately_is_not_unused(service: Service, desk: DeskService) -> None:
-    put(service, "K-1", State.STOCK, created_at=NOW - YEAR)
-    desk.do("/tokens/K-1/assign", {"holder": "daemon"})
-    assert desk.get("/tokens?unused_since=90d") == []
-    assert [row["serial"] for row in desk.get("/tokens?unused_since=0d&holder=daemon")] in ([], ["K-1"])
 
 
 def test_the_forecast_is_the_speed_from_entry_to_the_last_right_code() -> None:
@@ -132,32 +119,34 @@ def test_a_key_drifts_that_is_beyond_the_window_or_likely_to_be_by_now() -> None
     assert not is_drifting(1, UNKNOWN, 1, 2**40)
 
 
-def test_tables_are_read_at_80_columns(house: DeskService) -> None:
-    check_golden("token-list", house.arenactl("token", "list"))
-    check_golden("token-list-drifting", house.arenactl("token", "list", "--drifting"))
-    check_golden("token-show", house.arenactl("token", "show", "carol"))
+def test_tables_are_read_at_80_columns(desk: DeskService) -> None:
+    check_golden("token-list", desk.arenactl("token", "list"))
+    check_golden("token-list-drifting", desk.arenactl("token", "list", "--drifting"))
+    check_golden("token-show", desk.arenactl("token", "show", "carol"))
 
 
-def test_programs_read_all_of_it(house: DeskService) -> None:
-    rows = json.loads(house.arenactl("token", "list", "--expiring", "10", "-o", "json"))
+def test_programs_read_all_of_it(desk: DeskService) -> None:
+    rows = json.loads(desk.arenactl("token", "list", "--expiring", "10", "-o", "json"))
     assert [(row["serial"], row["valid_until"]) for row in rows] == [("00302", NOW + 10 * DAY)]
-    lines = house.arenactl("token", "list", "--unused-since", "90d", "-o", "csv").splitlines()
+    lines = desk.arenactl("token", "list", "--unused-since", "90d", "-o", "csv").splitlines()
     assert lines[0] == "serial,state,holder,kind,digits,period,why,drift,last_login_at,valid_until"
     assert lines[1] == "00201,disabled,daemon,totp,6,60,10 right codes with a wrong PIN,0,,"
 
 
-def test_a_list_of_more_than_one_part_is_whole(tmp_path_factory: pytest.TempPathFactory) -> None:
-    service = Service(tmp_path_factory.mktemp("parts"))
-    service.start()
+def test_a_key_that_was_given_lately_is_not_unused(house: DeskService) -> None:
+    empty(house.service)
+    put(house.service, "K-1", State.STOCK, created_at=NOW - YEAR)
+    put(house.service, "K-2", State.ACTIVE, "daemon", created_at=NOW - YEAR)
+    house.do("/tokens/K-1/assign", {"holder": "daemon"})
+    assert [row["serial"] for row in house.get("/tokens?unused_since=90d")] == ["K-2"]
+
+
+def test_a_list_of_more_than_one_part_is_whole(house: DeskService) -> None:
+    empty(house.service)
     values = {"kind": "totp", "algorithm": "sha1", "digits": 6, "period": 60, "seed": b"", "seed_version": 1}
     values |= {"state": "stock", "why": "", "last_step": -1, "granted_step": -1, "drift": 0, "wrong_pins": 0, "created_at": 1}
-    with make_engine(service.url).begin() as connection:
-        connection.execute(sa.insert(token_table), [{"serial": f"{n:06}", **values} for n in range(20_001)])
-    desk = DeskService(service)
-    try:
-        assert len(desk.get("/tokens")) == 10_000
-        lines = desk.arenactl("token", "list", "-o", "csv").splitlines()
-        assert (len(lines), lines[-1].split(",")[0]) == (20_002, "020000")
-    finally:
-        desk.close()
-        service.close()
+    with make_engine(house.service.url).begin() as connection:
+        connection.execute(sa.insert(token_table), [{"serial": f"{n:06}", **values} for n in range(10_001)])
+    assert len(house.get("/tokens")) == 10_000
+    lines = house.arenactl("token", "list", "-o", "csv").splitlines()
+    assert (len(lines), lines[-1].split(",")[0]) == (10_002, "010000")

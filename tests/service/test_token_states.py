@@ -1,10 +1,8 @@
 """The life of a key: which verb is allowed in which state, cell by cell, in the table and over the desk's socket."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from arena import Service
 from arenad.store.schema import State, audit
 from arenad.store.schema import token as token_table
 from arenad.store.states import AFTER, Verb, after
@@ -57,16 +55,6 @@ BODIES: dict[str, dict[str, object]] = {
 }
 ONLY_BY_ITS_STATE = {"prove", "resync"}
 DESK_VERBS = sorted({row[0] for row in ROWS} - {"request", "reject"})
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
-    service = Service(tmp_path_factory.mktemp("states"))
-    service.start()
-    desk = DeskService(service)
-    yield desk
-    desk.close()
-    service.close()
 
 
 @pytest.mark.parametrize("verb", DESK_VERBS)
