@@ -53,13 +53,9 @@ def lose_token(connection: Connection, caller: Caller, who: str) -> Result:
     store.update_token(connection, token.id, state=becomes.value, why=f"reported by {caller.actor}")
     caller.note(connection, "token-lost", token.holder, token.serial, end_grants(connection, token.holder_id))
     others = [one.serial for one in held(connection, caller, token.holder) if one.state == State.ACTIVE]
-    return {**show_token(connection, caller, token.serial), "other_keys": others, "next": _until_replaced(token, others)}
-
-
-def _until_replaced(token: store.Row, others: list[str]) -> str:
-    if others:
-        return f"{token.holder} logs in with the other key; a new one: arenactl token replace {token.serial} NEW --lost"
-    return f"arenactl code temporary {token.holder}; then arenactl token replace {token.serial} NEW --lost"
+    replace = f"arenactl token replace {token.serial} NEW --lost"
+    steps = [replace] if others else [f"arenactl code temporary {token.holder}", replace]
+    return {**show_token(connection, caller, token.serial), "other_keys": others, "next": steps}
 
 
 def retire_token(connection: Connection, caller: Caller, serial: str) -> Result:

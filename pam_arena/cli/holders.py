@@ -107,7 +107,7 @@ def _rows(file: Any) -> list[dict[str, Any]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise click.UsageError(f"--from: is no CSV file in UTF-8: {error}") from None
     columns: tuple[str, ...] = _COLUMNS
-    if lines and lines[0][1][0].lower() == "user":
+    if lines and "user" in map(str.lower, lines[0][1]):
         columns = tuple(cell.lower() for cell in lines.pop(0)[1])
         if unknown := set(columns) - set(_COLUMNS):
             raise click.UsageError(f"--from: column {min(unknown)!r}: there are: {', '.join(_COLUMNS)}")

@@ -60,7 +60,7 @@ def _wait(one: dict[str, Any]) -> str:
     told = f"{one['origin']}: {one['failures']} failures"
     if one["closed"]:
         return f"{told}, closed"
-    return f"{told}, may try" if one["wait_until"] is None else f"{told}, waits until {_at(one['wait_until'])} UTC"
+    return f"{told}, may try" if one["wait_until"] is None else f"{told}, until {_at(one['wait_until'])} UTC"
 
 
 def _entry(title: str, values: list[str]) -> Iterator[str]:
@@ -69,14 +69,16 @@ def _entry(title: str, values: list[str]) -> Iterator[str]:
 
 
 def _event(one: dict[str, Any]) -> list[str]:
-    ref = f" (ref {one['ref']})" if one["ref"] else ""
+    ref = f" (ref\u00a0{one['ref']})" if one["ref"] else ""
     return list(_wrapped(f"{_at(one['at']):<{_TIME}}", f"{one['what']}{ref}"))
 
 
 def _todo(steps: list[dict[str, Any]]) -> Iterator[str]:
     yield "what to do next"
     for step in steps:
-        yield from _wrapped("  ", f"{step['why']}: {step['do']}", "      ")
+        whole = _wrapped("  ", f"{step['why']}: {step['do']}", "      ")
+        # A command is to be copied: rather a line of its own than a break in it.
+        yield from whole if len(whole) == 1 else [*_wrapped("  ", f"{step['why']}:"), *_wrapped("      ", step["do"])]
     if not steps:
         yield "  nothing: ready to log in"
 
@@ -84,6 +86,5 @@ def _todo(steps: list[dict[str, Any]]) -> Iterator[str]:
 def _wrapped(begin: str, text: str, indent: str | None = None) -> list[str]:
     """Lines of 80 columns; what comes from outside has no control characters in them."""
     hanging = " " * len(begin) if indent is None else indent
-    return textwrap.wrap(plain("", text), _WIDTH, initial_indent=begin, subsequent_indent=hanging, break_on_hyphens=False) or [
-        begin.rstrip()
-    ]
+    lines = textwrap.wrap(plain("", text), _WIDTH, initial_indent=begin, subsequent_indent=hanging, break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in lines] or [begin.rstrip()]

@@ -48,7 +48,7 @@ def test_a_lost_key_opens_nothing_and_temporary_codes_do(service: Service, desk:
     alice = named("daemon", service)
     done = desk.do("/tokens/daemon/lost")
     assert (done["state"], done["holder"], done["serial"]) == ("lost", "daemon", "K-daemon")
-    assert done["next"] == "arenactl code temporary daemon; then arenactl token replace K-daemon NEW --lost"
+    assert done["next"] == ["arenactl code temporary daemon", "arenactl token replace K-daemon NEW --lost"]
     assert (last(service)["event"], last(service)["holder"], last(service)["serial"]) == ("token-lost", "daemon", "K-daemon")
     deny(service, "daemon", split(PIN, alice.code(0)))
     assert desk.get(f"/why/{last(service)['ref']}")["what"] == "the key is lost"
