@@ -5,15 +5,18 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from pam_arena.errors import NotFound
+from pam_arena.errors import NotFound, Refusal
 
 from ..audit import Event, append
 from ..config import Config
 from ..store import inventory as store
+from ..store.schema import State
+from ..store.states import AFTER, Verb
 from ..vault import Vault
 
 Connection = sa.engine.Connection
 Result = dict[str, Any]  # what arenactl shows, as plain values
+_MOST = 100  # tokens of one holder that are looked at
 
 
 @frozen
@@ -36,6 +39,23 @@ def token_of(connection: Connection, caller: Caller, serial: str) -> store.Row:
     if token is None:
         raise NotFound(f"no token has the serial {serial!r}: arenactl token list")
     return token
+
+
+def token_meant(connection: Connection, caller: Caller, who: str, verb: Verb | None = None) -> store.Row:
+    """The token of a serial, or the one that a user has, if only one of theirs allows the verb. Raises NotFound, Refusal."""
+    token = store.find_token(connection, who, caller.now)
+    if token is not None:
+        return token
+    if store.find_holder(connection, who) is None:
+        raise NotFound(f"no token has the serial {who!r}, and no holder that name: arenactl token list")
+    owned = store.list_tokens(connection, who, None, _MOST, caller.now)
+    if not owned:
+        raise NotFound(f"{who} has no token: arenactl token assign SERIAL {who}")
+    fitting = [one for one in owned if verb is None or State(one.state) in AFTER[verb]] or owned
+    if len(fitting) > 1:
+        listed = ", ".join(f"{one.serial} ({one.state})" for one in fitting)
+        raise Refusal(f"{who} has {len(fitting)} tokens: say which one: {listed}")
+    return fitting[0]
 
 
 def holder_of(connection: Connection, caller: Caller, who: str) -> store.Row:

@@ -52,7 +52,7 @@ def _missing(name: str, holder: Row, keys: list[Row], last: Row | None, now: int
     if not keys:
         return "a key", f"arenactl token assign SERIAL {name}"
     if all(key.state != State.ACTIVE for key in keys):
-        return "a key that is not disabled", f"arenactl token enable {keys[0].serial}"
+        return _missing_key(keys)
     if not holder.has_pin:
         if now >= (holder.new_pin_until or 0):
             return "a PIN, and the time to create one is over", f"arenactl pin reset {name}"
@@ -63,6 +63,20 @@ def _missing(name: str, holder: Row, keys: list[Row], last: Row | None, now: int
         serial = last.serial or (keys[0].serial if len(keys) == 1 else "")
         return "a login that succeeds", explain(last.reason, last.detail, name, serial)[1]
     return None
+
+
+def _missing_key(keys: list[Row]) -> _Missing:
+    """What one lacks whose keys do not work, by the one that is mended the soonest."""
+    by_state = {State(key.state): key.serial for key in reversed(keys)}
+    if State.UNPROVEN in by_state:
+        return "a key that showed a right code", f"arenactl token prove {by_state[State.UNPROVEN]}"
+    if State.EXPIRED in by_state:
+        return "a key whose time is not over", f"arenactl token enable {by_state[State.EXPIRED]} --until DATE"
+    if State.DISABLED in by_state:
+        return "a key that is not disabled", f"arenactl token enable {by_state[State.DISABLED]}"
+    if State.LOST in by_state:
+        return "a key that is not lost", f"arenactl token replace {by_state[State.LOST]} NEW --lost"
+    return "a key that is approved", "arenactl request list"
 
 
 def _key(row: Row) -> str:

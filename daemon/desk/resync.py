@@ -7,15 +7,19 @@ from pam_arena.errors import Refusal
 from pam_arena.otp import Algorithm, Kind, Mechanism, find_consecutive
 
 from ..store import inventory as store
-from .caller import Caller, Connection, Result, token_of
+from ..store.schema import State
+from ..store.states import Verb, after
+from .caller import Caller, Connection, Result, token_meant
 
 TOTP_REACH = 1440  # steps either side of now: a day for a token of 60 seconds
 HOTP_REACH = 100  # steps beyond the last one used (RFC 4226 section 7.4)
 
 
-def resync_token(connection: Connection, caller: Caller, serial: str, wanted: dict[str, Any]) -> Result:
+def resync_token(connection: Connection, caller: Caller, who: str, wanted: dict[str, Any]) -> Result:
     """Find two consecutive codes, note how far off the token is, and use both up."""
-    token = token_of(connection, caller, serial)
+    token = token_meant(connection, caller, who, Verb.RESYNC)
+    serial = token.serial
+    after(Verb.RESYNC, State(token.state), serial, token.holder)
     mechanism = Mechanism(Kind(token.kind), Algorithm(token.algorithm), token.digits, token.period)
     first, second = _codes(wanted, mechanism.digits)
     now = mechanism.step_at(caller.now)

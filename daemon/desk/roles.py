@@ -29,8 +29,14 @@ MAY: dict[str, frozenset[Role]] = {
     "token show": _BOTH,
     "token enable": _ADMIN,
     "token disable": _BOTH,
+    "token lost": _BOTH,
+    "token replace": _ADMIN,
+    "token retire": _ADMIN,
+    "token prove": _BOTH,  # it completes what an admin began
     "token resync": _BOTH,
+    "holder list": _BOTH,
     "holder show": _BOTH,
+    "holder leave": _ADMIN,
     "holder set": _ADMIN,  # the address is where codes by mail go
     "pin reset": _BOTH,
     "unlock": _BOTH,

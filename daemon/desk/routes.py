@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from pam_arena.errors import Refusal
 from pam_arena.secret import Secret
 
 from ..audit import Event, append
@@ -16,8 +18,9 @@ from ..sockets import peer_uid
 from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
-from . import codes, holders, reports, resync, verbs
+from . import addresses, assignment, codes, enrol, holders, leaving, life, pins, reports, resync, tokens, verbs
 from .caller import Caller
+from .dates import end_of
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,8 +42,11 @@ class Desk:
         return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()))
 
     async def change(self, verb: Verb, *words: Any) -> Any:
-        """Run a verb in a transaction of its own."""
-        return await asyncio.wrap_future(self.writer.submit(lambda connection: verb(connection, *words)))
+        """Run a verb in a transaction of its own. A Refusal that it returns is raised once what it counted is durable."""
+        done = await asyncio.wrap_future(self.writer.submit(lambda connection: verb(connection, *words)))
+        if isinstance(done, Refusal):
+            raise done
+        return done
 
     async def read(self, verb: Verb, *words: Any) -> Any:
         """Run a verb that only reads, without keeping a login from writing."""
@@ -64,6 +70,13 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 
         return web.get(path, handle)
 
+    def searches(path: str, verb: str, function: Verb) -> web.RouteDef:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            caller = desk.caller(request, verb)
+            return web.json_response(await desk.read(function, caller, dict(request.query)))
+
+        return web.get(path, handle)
+
     def does(path: str, verb: str, function: Verb, name: str) -> web.RouteDef:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = desk.caller(request, verb)
@@ -82,17 +95,24 @@ def routes(desk: Desk) -> list[web.RouteDef]:
     return [
         shows("/status", "status", verbs.status),
         web.post("/tokens", _add_token(desk)),
-        lists("/tokens", "token list", verbs.list_tokens, "holder", "state"),
-        shows("/tokens/{serial}", "token show", verbs.show_token, "serial"),
+        searches("/tokens", "token list", tokens.list_tokens),
+        shows("/tokens/{who}", "token show", tokens.show_token, "who"),
         web.post("/tokens/{serial}/assign", _assign_token(desk)),
-        does("/tokens/{serial}/unassign", "token unassign", verbs.unassign_token, "serial"),
-        does("/tokens/{serial}/enable", "token enable", verbs.enable_token, "serial"),
-        does("/tokens/{serial}/disable", "token disable", verbs.disable_token, "serial"),
-        does_as_told("/tokens/{serial}/resync", "token resync", resync.resync_token, "serial"),
+        does("/tokens/{who}/unassign", "token unassign", assignment.unassign_token, "who"),
+        does_as_told("/tokens/{who}/replace", "token replace", assignment.replace_token, "who"),
+        does_as_told("/tokens/{who}/enable", "token enable", life.enable_token, "who"),
+        does("/tokens/{who}/disable", "token disable", life.disable_token, "who"),
+        does("/tokens/{who}/lost", "token lost", life.lose_token, "who"),
+        does("/tokens/{who}/retire", "token retire", life.retire_token, "who"),
+        does_as_told("/tokens/{who}/prove", "token prove", enrol.prove_token, "who"),
+        does_as_told("/tokens/{who}/resync", "token resync", resync.resync_token, "who"),
+        searches("/holders", "holder list", holders.list_holders),
+        web.post("/holders", _set_holders(desk)),
         shows("/holders/{who}", "holder show", holders.show_holder, "who"),
-        does_as_told("/holders/{who}", "holder set", holders.set_holder, "who"),
-        does("/holders/{who}/pin/reset", "pin reset", verbs.reset_pin, "who"),
-        does("/holders/{who}/unlock", "unlock", verbs.unlock, "who"),
+        does_as_told("/holders/{who}", "holder set", addresses.set_holder, "who"),
+        does_as_told("/holders/{who}/leave", "holder leave", leaving.leave_holder, "who"),
+        does("/holders/{who}/pin/reset", "pin reset", pins.reset_pin, "who"),
+        does("/holders/{who}/unlock", "unlock", pins.unlock, "who"),
         does("/holders/{who}/codes/emergency", "code emergency", codes.give_emergency_codes, "who"),
         does_as_told("/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who"),
         does("/holders/{who}/grants/revoke", "grant revoke", holders.revoke_grants, "who"),
@@ -107,7 +127,7 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 def _add_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token add")
-        return web.json_response(await desk.change(verbs.add_token, caller, await _body(request)), status=201)
+        return web.json_response(await desk.change(enrol.add_token, caller, await _body(request)), status=201)
 
     return handle
 
@@ -115,8 +135,18 @@ def _add_token(desk: Desk) -> Handler:
 def _assign_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token assign")
-        name = str((await _body(request)).get("holder", ""))
-        return web.json_response(await desk.change(verbs.assign_token, caller, request.match_info["serial"], name))
+        wanted = await _body(request)
+        name, serial = str(wanted.get("holder", "")), request.match_info["serial"]
+        until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
+        return web.json_response(await desk.change(partial(assignment.assign_token, until=until), caller, serial, name))
+
+    return handle
+
+
+def _set_holders(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "holder set")
+        return web.json_response(await desk.change(addresses.set_holders, caller, await _body(request)))
 
     return handle
 
@@ -145,7 +175,7 @@ def _key_export(desk: Desk) -> Handler:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
-        body = await request.json()
+        body = await request.json() if request.can_read_body else {}
     except ValueError:
         body = None
     if not isinstance(body, dict):

@@ -27,6 +27,7 @@ from .routes import Desk, Handler, routes
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
+_LONGEST_BODY = 1024 * 1024  # bytes: a file of 5,000 holders
 _STATUS = {1: 409, 3: 503, 4: 404}
 
 
@@ -50,7 +51,7 @@ def make_app(desk: Desk) -> web.Application:
         finally:
             desk.last = time.monotonic()
 
-    app = web.Application(middlewares=[errors], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[errors], client_max_size=_LONGEST_BODY)
     app.add_routes(routes(desk))
     return app
 

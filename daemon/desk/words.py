@@ -4,6 +4,7 @@ import datetime
 
 from ..audit import Reason
 from ..store.inventory import Row
+from ..store.schema import State
 
 _RESET = "a forgotten PIN: arenactl pin reset {user}"
 _AGAIN = "wait until the display changes, then log in again"
@@ -72,12 +73,19 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     Reason.SESSION_GRANT: ("let in by a session grant", "end it: arenactl grant revoke {user}"),
 }
 
+_LOST = ("the key is lost", "give out codes: arenactl code temporary {user}; found again: arenactl token enable {serial}")
+
 _EVENTS: dict[str, str] = {
     "token-add": "key {serial} added",
     "token-assign": "key {serial} assigned",
     "token-unassign": "key {serial} taken back",
     "token-enable": "key {serial} enabled",
     "token-disable": "key {serial} disabled",
+    "token-lost": "key {serial} lost",
+    "token-retire": "key {serial} retired",
+    "token-replace": "key {serial} replaced",
+    "token-prove": "key {serial} showed a right code",
+    "token-prove-failed": "key {serial} did not show a right code",
     "token-resync": "key {serial} resynchronised",
     "pin-create": "created a PIN",
     "pin-change": "changed the PIN",
@@ -87,6 +95,7 @@ _EVENTS: dict[str, str] = {
     "code-temporary": "temporary codes given",
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
+    "holder-leave": "left",
     "key-export": "master key exported",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
@@ -98,6 +107,8 @@ def explain(reason: str, detail: str = "", user: str = "", serial: str = "") -> 
         what, remedy = _WORDS[Reason(reason)]
     except ValueError:  # of a later release, whose store this one still opens
         return reason, ""
+    if reason == Reason.DISABLED and detail == State.LOST:
+        what, remedy = _LOST
     until = show_time(int(detail)) if detail.isdigit() else ""
     drift = f" (drift of {detail} steps)" if detail else ""
     known = user if user and not user.startswith("~") else "USER"
@@ -117,3 +128,8 @@ def describe(row: Row) -> str:
 def show_time(seconds: int) -> str:
     """A time of the store, for people."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def show_day(until: int) -> str:
+    """The last day before `until`, in this host's time zone: what a token is valid through."""
+    return datetime.datetime.fromtimestamp(until - 1, datetime.UTC).astimezone().date().isoformat()

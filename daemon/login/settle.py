@@ -18,7 +18,7 @@ from ..store.accounts import Account, Standing, count_failures, forget_addresses
 from ..store.grants import give_grant
 from ..store.inventory import read_address
 from ..store.recovery import add_codes, count_left, count_mailed, forget_mailed, spend_code
-from ..store.schema import NOBODY, CodeKind
+from ..store.schema import NOBODY, CodeKind, State
 from ..vault import Vault
 from .attempt import Attempt, Finding, Match
 from .judge import NOT_COUNTED, judge, judge_next
@@ -235,7 +235,11 @@ def leave_grant(connection: sa.engine.Connection, attempt: Attempt, account: Acc
 
 
 def _detail(finding: Finding, standing: Standing, reason: Reason) -> str:
-    """What `arenactl why` adds to the reason: steps of drift, or the end of a wait in seconds since 1970."""
+    """What `arenactl why` adds to the reason: steps of drift, a state, or the end of a wait in seconds since 1970."""
+    if reason is Reason.DISABLED:
+        match, mine = finding.match, [one for one in finding.account.slots if one.real]
+        known = match.slot if match.step is not None and match.slot.real else mine[0]
+        return known.state.value if known.state is State.LOST else ""
     if reason in (Reason.DRIFTED, Reason.NEXT_ASKED) and finding.match.offset:
         return f"{finding.match.offset:+d}"
     return str(standing.wait_until) if reason is Reason.WAITING else ""

@@ -1,5 +1,7 @@
 """What a login reads and writes: one account in, one attempt's marks out. No lookup grows with the number of tokens."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from attrs import frozen
 
@@ -67,6 +69,11 @@ class Account:
         return self.holder_id != NOBODY
 
 
+def _is_owned() -> Any:
+    """A token that is only meant for its holder, and has shown no right code yet, is none of theirs to a login."""
+    return token.c.state.not_in([sa.literal_column(f"'{state.value}'") for state in (State.UNPROVEN, State.REQUESTED)])
+
+
 _TOKENS = (
     sa.select(
         holder.c.id.label("holder_id"),
@@ -93,9 +100,11 @@ _TOKENS = (
         token.c.drift,
         token.c.wrong_pins,
     )
-    .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect())))
+    .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect(), _is_owned())))
     .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""))
 )
+# Whom the slots are for first: a key that was lost years ago must not push out one that works, nor one the desk may enable.
+_LAST_SLOTS = {State.EXPIRED: 1, State.DISABLED: 1, State.LOST: 2, State.RETIRED: 2}
 _STANDINGS = sa.select(origin).where(
     origin.c.holder_id == sa.bindparam("holder"),
     origin.c.kind == sa.bindparam("kind"),
@@ -111,7 +120,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
     rows = connection.execute(_TOKENS, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS}).all()
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
-    tokens = sorted((row for row in mine if row.id is not None), key=lambda row: row.state != State.ACTIVE)
+    tokens = sorted((row for row in mine if row.id is not None), key=lambda row: _LAST_SLOTS.get(row.state, 0))
     head = mine[0] if mine else decoys[0]
     pinned = head if head.pin is not None else decoys[0]
     standings = connection.execute(_STANDINGS, {"holder": head.holder_id, "kind": kind, "key": key}).all()
@@ -165,12 +174,12 @@ def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
 _OWNED = (
     sa.select(state_at(sa.bindparam("at")))
     .select_from(token.join(holder, token.c.holder_id == holder.c.id))
-    .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY, is_in_effect())
+    .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY, is_in_effect(), _is_owned())
 )
 
 
 def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple[int, int]:
-    """How many tokens a name has at a time: (active, all)."""
+    """How many tokens a name has at a time: (active, all); a lost one is one of all, or losing it would open doors."""
     states = connection.execute(_OWNED, {"asked": _askable(name), "at": at}).scalars().all()
     return states.count(State.ACTIVE), len(states)
 

@@ -82,3 +82,15 @@ def list_people(connection: sa.engine.Connection, at: int) -> list[Row]:
         .order_by(holder.c.name, token.c.serial)
     )
     return list(connection.execute(wanted, {"at": at}).all())
+
+
+def forget_attempts(connection: sa.engine.Connection, holder_id: int) -> None:
+    """Forget from where a holder came, and how often they failed; the audit has it still."""
+    for table in (origin, failure):
+        connection.execute(sa.delete(table).where(table.c.holder_id == holder_id))
+
+
+def last_attempt(connection: sa.engine.Connection, name: str) -> Row | None:
+    """The last attempt of a holder that was enforced: a row of the audit."""
+    wanted = sa.select(audit).where(audit.c.holder == name, audit.c.event == "login").order_by(audit.c.id.desc()).limit(1)
+    return connection.execute(wanted).first()

@@ -56,7 +56,7 @@ def find_holder(connection: sa.engine.Connection, name: str) -> Row | None:
     return connection.execute(sa.select(holder).where(holder.c.name == name, holder.c.id != NOBODY)).first()
 
 
-_TOKEN = sa.select(
+TOKEN = sa.select(
     token.c.id,
     token.c.serial,
     token.c.kind,
@@ -69,17 +69,18 @@ _TOKEN = sa.select(
     token.c.drift,
     token.c.wrong_pins,
     token.c.last_step,
+    token.c.granted_step,
     token.c.created_at,
     token.c.used_at,
     token.c.holder_id,
     holder.c.name.label("holder"),
 ).select_from(token.outerjoin(holder, token.c.holder_id == holder.c.id))
-_SEEN = sa.and_(token.c.state != State.DECOY.value, is_in_effect())  # a decoy, or a token that is being imported, is nobody's
+VISIBLE = sa.and_(token.c.state != State.DECOY.value, is_in_effect())  # a decoy, or a token that is being imported, is nobody's
 
 
 def find_token(connection: sa.engine.Connection, serial: str, at: int) -> Row | None:
     """A token by its serial number, without its seed, as it stands at a time."""
-    return connection.execute(_TOKEN.where(token.c.serial == serial, _SEEN), {"at": at}).first()
+    return connection.execute(TOKEN.where(token.c.serial == serial, VISIBLE), {"at": at}).first()
 
 
 def serial_exists(connection: sa.engine.Connection, serial: str) -> bool:
@@ -94,7 +95,7 @@ def read_seed(connection: sa.engine.Connection, token_id: int) -> Row:
 
 def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state: str | None, limit: int, at: int) -> list[Row]:
     """Tokens in order of their serial, without their seeds, as they stand at a time."""
-    wanted = _TOKEN.where(_SEEN).order_by(token.c.serial).limit(limit)
+    wanted = TOKEN.where(VISIBLE).order_by(token.c.serial).limit(limit)
     if holder_name is not None:
         wanted = wanted.where(holder.c.name == holder_name)
     if state is not None:
@@ -105,7 +106,7 @@ def list_tokens(connection: sa.engine.Connection, holder_name: str | None, state
 def count_tokens(connection: sa.engine.Connection, at: int) -> dict[str, int]:
     """How many tokens are in each state at a time."""
     state = state_at(sa.bindparam("at")).label("now")
-    counted = sa.select(state, sa.func.count()).where(_SEEN).group_by(state)
+    counted = sa.select(state, sa.func.count()).where(VISIBLE).group_by(state)
     return {str(row[0]): int(row[1]) for row in connection.execute(counted, {"at": at}).all()}
 
 

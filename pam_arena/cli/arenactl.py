@@ -14,10 +14,13 @@ from typing import Any
 
 import click
 
+from .codes import code, grant, pin
 from .desk_client import DeskClient
+from .enrol import add_token, prove_token
 from .group import Group, survive_any_locale
-from .holders import code, grant, holder, pin, report
+from .holders import holder
 from .output import Output, format_option
+from .reports import report
 from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
@@ -31,6 +34,8 @@ def main() -> None:
 
 for group in (token, holder, pin, code, grant, report):
     main.add_command(group)
+for command in (add_token, prove_token):
+    token.add_command(command)
 
 
 @main.command()

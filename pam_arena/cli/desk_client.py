@@ -9,6 +9,7 @@ import httpx
 DESK_SOCKET = "/run/arena/desk.sock"
 _TIMEOUT_SECONDS = 30.0
 _DOWN = 3
+PART = 10_000  # rows that the service gives at once
 
 
 class Failure(click.ClickException):
@@ -28,6 +29,15 @@ class DeskClient:
     def get(self, *parts: str, query: dict[str, str] | None = None) -> Any:
         """Ask for something."""
         return self._request("GET", parts, query, None)
+
+    def get_all(self, path: str, query: dict[str, str], key: str) -> list[dict[str, Any]]:
+        """A list that comes in parts: what the last one of a part has as `key` is where the next begins."""
+        found: list[dict[str, Any]] = []
+        while part := self.get(path, query={**query, "after": str(found[-1][key])} if found else query):
+            found += part
+            if len(part) < PART:
+                break
+        return found
 
     def post(self, *parts: str, body: dict[str, Any] | None = None) -> Any:
         """Have something done."""

@@ -1,9 +1,7 @@
-"""arenactl holder, pin, code, grant and report: what the desk does for people."""
+"""arenactl holder: those who own keys."""
 
-import socket
-import sys
-import textwrap
-from collections.abc import Iterator
+import csv
+import time
 from typing import Any
 
 import click
@@ -12,11 +10,10 @@ from pam_arena.texts import LANGUAGES
 
 from .desk_client import DeskClient
 from .group import Group
-from .output import Output, format_option, plain
-from .page import write_page
+from .output import Output, confirm, day, format_option
+from .screen import write_screen
 
-_WIDTH = 80  # columns
-_REPORT = ("name", "keys", "pin", "seen_at", "outcome", "reason", "failures", "ready", "missing", "remedy")
+_COLUMNS = ("user", "mail", "language")
 
 
 @click.group(cls=Group)
@@ -24,143 +21,99 @@ def holder() -> None:
     """Those who own keys."""
 
 
+@holder.command("list")
+@click.option("--without-pin", is_flag=True, help="Only those who have no PIN yet.")
+@click.option("--orphans", is_flag=True, help="Only those whom the system does not know any more.")
+@click.option("--locked", is_flag=True, help="Only those of whom an origin waits, or is closed.")
+@format_option
+def list_holders(output: Output, **filters: bool) -> None:
+    """All holders, or those that the filters leave."""
+    query = {name: "yes" for name, wanted in filters.items() if wanted}
+    found = DeskClient().get_all("/holders", query, "name")
+    if not output.is_table:
+        return output.table(found, ("name", "pin", "keys", "last_login_at", "waiting", "closed"))
+    for one in found:
+        waits = [f"{one[what]} {what}" for what in ("waiting", "closed") if one[what]]
+        one |= {"last_login": day(one["last_login_at"]), "waits": waits or "-"}
+    return output.table(found, ("name", "pin", "keys", "last_login", "waits"))
+
+
 @holder.command("show")
 @click.argument("who")
 @format_option
 def show_holder(who: str, output: Output) -> None:
-    """Everything about a user (or a serial's holder): keys, PIN, waits, codes, grants, the last events."""
+    """Everything about a user (or a serial's holder) on one screen, and what to do next."""
     found = DeskClient().get("/holders/", who)
-    output.record(found if output.is_json else dict(_in_lines(found)))
+    if output.is_table:
+        return click.echo(write_screen(found, int(time.time())))
+    if output.is_json:
+        return output.record(found)
+    flat = {**found, "tokens": [f"{one['serial']} {one['state']}" for one in found["tokens"]]}
+    flat["waits"] = [one["origin"] for one in found["waits"]]
+    flat["grants"] = [f"{one['service']} {one['address']}" for one in found["grants"]]
+    flat["events"] = [one["what"] for one in found["events"]]
+    flat["next"] = [one["do"] for one in found["next"]]
+    return output.record(flat)
 
 
-def _in_lines(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The same, with a line of words in the place of each table's row."""
-
-    def at(value: int | None) -> str:
-        return plain("at", value)
-
-    lines: dict[str, list[str]] = {
-        "tokens": [": ".join(filter(None, (f"{one['serial']} {one['state']}", one["why"]))) for one in found["tokens"]],
-        "waits": [f"{one['origin']}: {one['failures']} failures, {_wait(one)}" for one in found["waits"]],
-        "grants": [
-            f"{one['service']} from {one['address']} until {at(one['valid_until'])}, {one['key']}" for one in found["grants"]
-        ],
-        "events": [
-            f"{at(one['at'])}  {one['what']}" + (f" (ref {one['ref']})" if one["ref"] else "") for one in found["events"]
-        ],
-    }
-    for name, value in found.items():
-        yield name, lines.get(name, value)
-
-
-def _wait(one: dict[str, Any]) -> str:
-    if one["closed"]:
-        return "closed"
-    return "may try" if one["wait_until"] is None else f"waits until {plain('at', one['wait_until'])}"
+@holder.command("leave")
+@click.argument("who")
+@click.option("--retire", is_flag=True, help="Their keys are retired; else they go back to the stock.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@format_option
+def leave_holder(who: str, retire: bool, yes: bool, output: Output) -> None:
+    """End all that a user has: keys, PIN, codes, grants, waits, mail address. The audit stays."""
+    confirm(f"Take everything from {who}, PIN and codes for good?", yes=yes)
+    output.record(DeskClient().post("/holders/", who, "/leave", body={"retire": retire}))
 
 
 @holder.command("set")
-@click.argument("who")
+@click.argument("who", required=False)
 @click.option("--mail", metavar="ADDRESS", help="Where codes and news go; '' for NAME@domain of [mail].")
 @click.option("--language", type=click.Choice([*LANGUAGES, ""]), help="Of their mails and pages; '' for the configured one.")
+@click.option("--from", "file", type=click.File("r", encoding="utf-8-sig"), metavar="CSV", help="Of many: user,mail,language.")
+@click.option("--dry-run", is_flag=True, help="With --from: only say what would change.")
 @format_option
-def set_holder(who: str, output: Output, **noted: str | None) -> None:
-    """Note a user's mail address and language."""
+def set_holder(who: str | None, file: Any, dry_run: bool, output: Output, **noted: str | None) -> None:
+    """Note a user's mail address and language, or those of all users of a file: all or none."""
     wanted = {name: value for name, value in noted.items() if value is not None}
+    if file is not None:
+        if who is not None or wanted:
+            raise click.UsageError("--from goes without WHO, --mail and --language")
+        return _set_from(file, dry_run, output)
+    if who is None or dry_run:
+        raise click.UsageError("--dry-run goes with --from" if dry_run else "WHO is missing, or --from CSV")
     if not wanted:
         raise click.UsageError("nothing to note: give --mail or --language")
-    output.record(DeskClient().post("/holders/", who, body=wanted))
+    return output.record(DeskClient().post("/holders/", who, body=wanted))
 
 
-@click.group(cls=Group)
-def pin() -> None:
-    """PINs: the desk never sees or sets one."""
-
-
-@pin.command("reset")
-@click.argument("who")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@format_option
-def reset_pin(who: str, yes: bool, output: Output) -> None:
-    """Take a user's PIN away: at the next login they create a new one."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Take the PIN of {who} away?", abort=True)
-    output.record(DeskClient().post("/holders/", who, "/pin/reset"))
-
-
-@click.group(cls=Group)
-def code() -> None:
-    """Recovery codes, for one without their key: they are typed after the PIN."""
-
-
-@code.command("emergency")
-@click.argument("who")
-@format_option
-def give_emergency_codes(who: str, output: Output) -> None:
-    """Print ten codes for the drawer, shown once; they replace the older set."""
-    _show_codes(DeskClient().post("/holders/", who, "/codes/emergency"), output)
-
-
-@code.command("temporary")
-@click.argument("who")
-@click.option("--days", type=click.IntRange(1, 30), default=3, help="How long they work (3).")
-@click.option("--count", type=click.IntRange(1, 20), default=5, help="How many (5).")
-@format_option
-def give_temporary_codes(who: str, days: int, count: int, output: Output) -> None:
-    """Give codes that work for some days, shown once; they replace the older temporary ones."""
-    _show_codes(DeskClient().post("/holders/", who, "/codes/temporary", body={"days": days, "count": count}), output)
-
-
-def _show_codes(given: dict[str, Any], output: Output) -> None:
-    given = {**given, "host": socket.gethostname()}
-    if output.is_table:
-        click.echo(write_page(given))
-    elif output.is_json:
-        output.record(given)
-    else:
-        output.table(
-            [{**given, "code": one} for one in given["codes"]], ("code", "holder", "kind", "created_at", "valid_until")
-        )
-
-
-@click.group(cls=Group)
-def grant() -> None:
-    """Session grants: one passcode for further connections of a user, address and SSH key."""
-
-
-@grant.command("list")
-@click.argument("who", required=False)
-@format_option
-def list_grants(who: str | None, output: Output) -> None:
-    """The grants that hold now, of all or of one user."""
-    found = DeskClient().get("/grants", query={} if who is None else {"who": who})
-    output.table(found, ("holder", "service", "address", "granted_at", "valid_until", "key"))
-
-
-@grant.command("revoke")
-@click.argument("who")
-@format_option
-def revoke_grants(who: str, output: Output) -> None:
-    """End a user's grants: their next connection is asked again."""
-    output.record(DeskClient().post("/holders/", who, "/grants/revoke"))
-
-
-@click.group(cls=Group)
-def report() -> None:
-    """Reports over everybody."""
-
-
-@report.command("observe")
-@format_option
-def report_observe(output: Output) -> None:
-    """Who is ready for enforcement, who is not, and what to do about it."""
-    found = DeskClient().get("/reports/observe")
+def _set_from(file: Any, dry_run: bool, output: Output) -> None:
+    done = DeskClient().post("/holders", body={"rows": _rows(file), "dry_run": dry_run})
     if not output.is_table:
-        return output.table(found, list(_REPORT))
-    last = [{**one, "last": f"{one['outcome']}: {one['reason']}" if one["outcome"] else "not seen"} for one in found]
-    output.table(last, ("name", "keys", "pin", "failures", "ready", "last"))
-    waiting = [one for one in found if not one["ready"]]
-    for one in waiting:
-        text = plain("", f"{one['name']}: missing: {one['missing']}; {one['remedy']}")
-        click.echo("\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)))
-    click.echo(f"{len(found) - len(waiting)} ready, {len(waiting)} not")
+        return output.record(done) if output.is_json else output.table(done["changes"], ("holder", "mail", "language"))
+    output.table(done["changes"], ("holder", "mail", "language"))
+    what = "would change" if dry_run else "changed"
+    click.echo(f"{done['changed']} {what}, {done['unchanged']} are so already")
+
+
+def _rows(file: Any) -> list[dict[str, Any]]:
+    """The lines of a CSV file, by a header that names its columns, or in the order user, mail, language."""
+    try:
+        text = str(file.read())
+        first = text.partition("\n")[0]
+        reader = csv.reader(text.splitlines(), delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise click.UsageError(f"--from: is no CSV file in UTF-8: {error}") from None
+    columns: tuple[str, ...] = _COLUMNS
+    if lines and "user" in map(str.lower, lines[0][1]):
+        columns = tuple(cell.lower() for cell in lines.pop(0)[1])
+        if unknown := set(columns) - set(_COLUMNS):
+            raise click.UsageError(f"--from: column {min(unknown)!r}: there are: {', '.join(_COLUMNS)}")
+    if not lines:
+        raise click.UsageError("--from: the file has no line")
+    for number, row in lines:
+        if len(row) > len(columns):
+            raise click.UsageError(f"--from: line {number} has {len(row)} columns; {len(columns)} are expected")
+    return [{"line": number, **dict(zip(columns, row, strict=False))} for number, row in lines]

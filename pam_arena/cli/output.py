@@ -17,7 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 _TIMES = frozenset(
-    ("at", "created_at", "used_at", "pin_set_at", "new_pin_until", "granted_at", "valid_until", "wait_until", "seen_at")
+    (
+        *("at", "created_at", "used_at", "pin_set_at", "new_pin_until", "granted_at", "valid_until", "wait_until", "seen_at"),
+        *("last_login_at", "next_code_at", "resync_at"),
+    )
 )
 
 
@@ -75,6 +78,24 @@ def format_option(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, output=Output(form), **options)
 
     return wrapped
+
+
+def day(seconds: int | None) -> str:
+    """The day of a time, in this host's time zone; `-` for none."""
+    if seconds is None:
+        return "-"
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).astimezone().date().isoformat()
+
+
+def last_day(until: int | None) -> str:
+    """The last day before `until`: what is valid through that day ends there."""
+    return day(None if until is None else until - 1)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is taken away, where there is somebody to ask; ends the command at a no."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True)
 
 
 def qr_code(text: str) -> str:

@@ -1,15 +1,20 @@
-"""arenactl token: keys, from the stock to a holder and back."""
+"""arenactl token: keys, from the stock to a holder and back, or out of service."""
 
+import socket
 import sys
 from typing import Any
 
 import click
 
+from .codes import show_codes
 from .desk_client import DeskClient
 from .group import Group
-from .output import Output, format_option, qr_code
+from .output import Output, confirm, day, format_option, last_day
 
-_LONGEST_LINE = 1024  # characters of a seed
+_STATES = ["stock", "unproven", "requested", "active", "disabled", "expired", "lost", "retired"]
+_LONGEST_LINE = 1024  # characters of a code
+_UNTIL = "The last day, as 2026-12-31 or 14d."
+_CSV = ("serial", "state", "holder", "kind", "digits", "period", "why", "drift", "last_login_at", "valid_until")
 
 
 @click.group(cls=Group)
@@ -17,71 +22,139 @@ def token() -> None:
     """Keys: fobs and apps."""
 
 
-@token.command("add")
-@click.option("--serial", metavar="S", help="The number on its back; made up if left out.")
-@click.option("--seed-file", type=click.File("r"), metavar="FILE|-", help="One line of hex, base32 or an otpauth URI.")
-@click.option("--type", "kind", type=click.Choice(["totp", "hotp"]), default=None)
-@click.option("--digits", type=click.Choice(["6", "8"]), default=None)
-@click.option("--period", type=click.IntRange(1, 86400), metavar="SECONDS", default=None)
-@click.option("--algorithm", type=click.Choice(["sha1", "sha256", "sha512"]), default=None)
-@format_option
-def add_token(serial: str | None, seed_file: Any, output: Output, **mechanism: Any) -> None:
-    """Add a key to the stock; without a seed one is generated, and shown once."""
-    wanted = {"serial": serial, "type": mechanism.pop("kind"), **mechanism}
-    if seed_file is not None:
-        wanted["seed"] = _one_line(seed_file)
-    added = DeskClient().post("/tokens", body={name: value for name, value in wanted.items() if value is not None})
-    uri = added.get("uri")
-    output.record(added)
-    if uri and output.is_table:
-        click.echo(qr_code(uri))
-        click.echo("Shown this once: scan it now. It is the key itself; let nobody else see it.")
-
-
-def _one_line(file: Any) -> str:
-    try:
-        lines = str(file.read(_LONGEST_LINE + 1)).strip().splitlines()
-    except UnicodeDecodeError:
-        raise click.UsageError("--seed-file: is not text: one line of hex, base32 or an otpauth URI is expected") from None
-    if len(lines) != 1 or len(lines[0]) > _LONGEST_LINE:
-        raise click.UsageError(f"--seed-file: has {len(lines)} lines; exactly one is expected")
-    return lines[0]
-
-
 @token.command("assign")
 @click.argument("serial")
 @click.argument("user")
+@click.option("--until", metavar="DATE", help=_UNTIL)
 @format_option
-def assign_token(serial: str, user: str, output: Output) -> None:
+def assign_token(serial: str, user: str, until: str | None, output: Output) -> None:
     """Make a key a user's: active, and in new-PIN mode unless they have a PIN."""
-    output.record(DeskClient().post("/tokens/", serial, "/assign", body={"holder": user}))
+    show_key(DeskClient().post("/tokens/", serial, "/assign", body=_given(holder=user, until=until)), output)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @token.command("list")
-@click.option("--holder", metavar="USER")
-@click.option("--state", type=click.Choice(["stock", "active", "disabled"]))
+@click.option("--holder", metavar="USER", help="Only a user's.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in a state.")
+@click.option("--serial", metavar="PREFIX", help="Only those whose serial begins so.")
+@click.option("--kind", type=click.Choice(["totp", "hotp"]), help="Only those by time, or by counter.")
+@click.option("--unused-since", metavar="DATE", help="Held, and no login since: 2026-06-30, or 90d for 90 days.")
+@click.option("--expiring", type=click.IntRange(1, 36500), metavar="DAYS", help="Whose time is over within so many days.")
+@click.option("--orphans", is_flag=True, help="Whose holders the system does not know any more.")
+@click.option("--drifting", is_flag=True, help="Whose clocks run off, with a forecast.")
 @format_option
-def list_tokens(holder: str | None, state: str | None, output: Output) -> None:
-    """All keys, or those of a user or a state."""
-    query = {name: value for name, value in (("holder", holder), ("state", state)) if value is not None}
-    output.table(DeskClient().get("/tokens", query=query), ("serial", "state", "holder", "kind", "digits", "period", "why"))
+def list_tokens(output: Output, *, orphans: bool, drifting: bool, **filters: Any) -> None:
+    """All keys, or those that the filters leave."""
+    query = {name: str(value) for name, value in filters.items() if value is not None}
+    query |= {name: "yes" for name, wanted in (("orphans", orphans), ("drifting", drifting)) if wanted}
+    found = DeskClient().get_all("/tokens", query, "serial")
+    if not output.is_table:
+        return output.table(found, (*_CSV, "steps_a_year", "next_code_at", "resync_at") if drifting else _CSV)
+    if drifting:
+        for one in found:
+            one |= {"next_code": day(one["next_code_at"]), "resync": day(one["resync_at"])}
+        found.sort(key=lambda one: one["resync_at"] or 0)
+        return output.table(found, ("serial", "state", "holder", "drift", "steps_a_year", "next_code", "resync"))
+    for one in found:
+        one |= {"last_login": day(one["last_login_at"]), "through": last_day(one["valid_until"])}
+    return output.table(found, ("serial", "state", "holder", "last_login", "through", "why"))
 
 
-def _token_verb(name: str, help_text: str, path: str, *, changes: bool = True) -> None:
-    @token.command(name, help=help_text)
-    @click.argument("serial")
-    @format_option
-    def verb(serial: str, output: Output) -> None:
-        client = DeskClient()
-        output.record(client.post("/tokens/", serial, path) if changes else client.get("/tokens/", serial))
+def show_key(found: dict[str, Any], output: Output) -> None:
+    """A key; to a person, its last day instead of the second after it."""
+    if output.is_table:
+        found = {"valid_through" if name == "valid_until" else name: value for name, value in found.items()}
+        found["valid_through"] = last_day(found["valid_through"]) if found["valid_through"] else "for ever"
+    output.record(found)
+
+
+@token.command("show")
+@click.argument("who")
+@format_option
+def show_token(who: str, output: Output) -> None:
+    """Everything about a key but its seed."""
+    show_key(DeskClient().get("/tokens/", who), output)
+
+
+@token.command("unassign")
+@click.argument("who")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@format_option
+def unassign_token(who: str, yes: bool, output: Output) -> None:
+    """Take a key from its holder, back into the stock."""
+    confirm(f"Take the key {who} from its holder?", yes=yes)
+    show_key(DeskClient().post("/tokens/", who, "/unassign"), output)
+
+
+@token.command("replace")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--lost", is_flag=True, help="The old one is lost; else it is retired.")
+@click.option("--until", metavar="DATE", help=_UNTIL + " Left out: that of the old one.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@format_option
+def replace_token(old: str, new: str, lost: bool, until: str | None, yes: bool, output: Output) -> None:
+    """Give the holder of OLD (a serial, or the user) the key NEW in its place; their PIN stays."""
+    confirm(f"Replace the key {old} by {new}?", yes=yes)
+    body = _given(new=new, lost=lost, until=until)
+    show_key(DeskClient().post("/tokens/", old, "/replace", body=body), output)
+
+
+@token.command("enable")
+@click.argument("who")
+@click.option("--until", metavar="DATE", help=_UNTIL + " Or never.")
+@format_option
+def enable_token(who: str, until: str | None, output: Output) -> None:
+    """Make a disabled, expired or found key work again, or set its last day."""
+    show_key(DeskClient().post("/tokens/", who, "/enable", body=_given(until=until)), output)
+
+
+@token.command("disable")
+@click.argument("who")
+@format_option
+def disable_token(who: str, output: Output) -> None:
+    """Let no code of a key work."""
+    show_key(DeskClient().post("/tokens/", who, "/disable"), output)
+
+
+@token.command("lost")
+@click.argument("who")
+@click.option("--codes", is_flag=True, help="Give temporary codes at once.")
+@format_option
+def lose_token(who: str, codes: bool, output: Output) -> None:
+    """Disable a lost key at once; it gives up its place, and its holder gets temporary codes."""
+    client = DeskClient()
+    found = client.post("/tokens/", who, "/lost")
+    if not codes:
+        return show_key(found, output)
+    given = client.post("/holders/", found["holder"], "/codes/temporary")
+    if output.is_json:
+        return output.record({**found, "temporary": {**given, "host": socket.gethostname()}})
+    if output.is_table:
+        show_key(found, output)
+        click.echo("")
+    return show_codes(given, output)
+
+
+@token.command("retire")
+@click.argument("who")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@format_option
+def retire_token(who: str, yes: bool, output: Output) -> None:
+    """Take a key out of service for good: it can not be assigned again."""
+    confirm(f"Retire the key {who}, for good?", yes=yes)
+    show_key(DeskClient().post("/tokens/", who, "/retire"), output)
 
 
 @token.command("resync")
-@click.argument("serial")
+@click.argument("who")
 @format_option
-def resync_token(serial: str, output: Output) -> None:
+def resync_token(who: str, output: Output) -> None:
     """Bring a key back whose clock ran away: two codes in a row, from the terminal or two lines on stdin."""
-    output.record(DeskClient().post("/tokens/", serial, "/resync", body={"codes": _two_codes()}))
+    output.record(DeskClient().post("/tokens/", who, "/resync", body={"codes": _two_codes()}))
 
 
 def _two_codes() -> list[str]:
@@ -93,9 +166,3 @@ def _two_codes() -> list[str]:
     if len(codes) != 2:
         raise click.UsageError(f"stdin has {len(codes)} lines; two codes are expected, in the order the key showed them")
     return codes
-
-
-_token_verb("show", "Everything about a key but its seed.", "", changes=False)
-_token_verb("unassign", "Take a key from its holder, back into the stock.", "/unassign")
-_token_verb("enable", "Make a disabled key work again.", "/enable")
-_token_verb("disable", "Let no code of a key work.", "/disable")

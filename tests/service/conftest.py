@@ -28,3 +28,14 @@ def desk(service: Service) -> Iterator[DeskService]:
     one = DeskService(service)
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
+    """A desk for all tests of a module: those that want it empty empty it first (keys.empty)."""
+    service = Service(tmp_path_factory.mktemp("house"), '[login]\ndeny_after = "0"\n[mail]\ndomain = "school.example"\n')
+    service.start()
+    one = DeskService(service)
+    yield one
+    one.close()
+    service.close()

@@ -9,6 +9,12 @@ from typing import Any
 import httpx
 from arena import LAUNCH, Service
 
+# arenactl as it is installed, but for the path of the socket.
+_ARENACTL = (
+    "import sys; from pam_arena.cli import arenactl, desk_client;"
+    "desk_client.DeskClient.__init__.__defaults__ = (sys.argv.pop(1),); arenactl.main(prog_name='arenactl')"
+)
+
 
 class DeskService:
     """arenad desk beside a running arenad."""
@@ -51,3 +57,16 @@ class DeskService:
         answer = self.ask("POST", path, body)
         assert (answer.status_code, answer.json()["exit"]) in ((409, 1), (404, 4)), answer.text
         return str(answer.json()["error"])
+
+    def arenactl_command(self, *words: str) -> list[str]:
+        """What runs arenactl against this desk."""
+        return [sys.executable, "-c", _ARENACTL, self.path, *words]
+
+    def arenactl(self, *words: str, given: str = "", status: int = 0) -> str:
+        """Run arenactl, without a terminal and 80 columns wide; it must end so. Returns stdout, or stderr if it must fail."""
+        env = {**os.environ, "COLUMNS": "80", "TZ": "UTC"}
+        command = self.arenactl_command(*words)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=env, timeout=30)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if status else done.stdout

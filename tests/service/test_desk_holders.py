@@ -44,7 +44,7 @@ def test_everything_about_a_holder_is_shown(service: Service, desk: DeskService,
     desk.do("/holders/alice/codes/emergency")
     shown = desk.get("/holders/K-alice")
     assert (shown["name"], shown["mail"], shown["language"]) == ("alice", "alice@school.example", "en")
-    assert shown["tokens"] == [{"serial": "K-alice", "state": "active", "why": ""}]
+    assert shown["tokens"] == [{"serial": "K-alice", "state": "active", "why": "", "valid_until": None}]
     assert abs(shown["pin_set_at"] - time.time()) < 60
     assert shown["new_pin_until"] is None
     (wait,) = shown["waits"]
