@@ -67,7 +67,7 @@ class Outbox:
         connection: sa.engine.Connection,
         at: int,
         by: tuple[str, str],
-        kind: Kind,
+        kind: Kind | str,
         name: str,
         **words: str | int,
     ) -> Told:
@@ -76,7 +76,7 @@ class Outbox:
         words: what the kind fills in beside what all do; `until` in seconds since 1970. Raises StoreError naming the spool,
         and Refusal for a mail that cannot be.
         """
-        return self.tell_address(connection, at, by, kind, addressee_of(connection, self._config, name), **words)
+        return self.tell_address(connection, at, by, Kind(kind), addressee_of(connection, self._config, name), **words)
 
     def tell_address(
         self,
@@ -104,7 +104,11 @@ class Outbox:
         message_id = f"<{ref.lower()}@{sender.rpartition('@')[2]}>"
         hold(self._spool, sender, Mail(whom.to, subject, body, message_id), ref)
         actor, service = by
-        append(connection, at, Event("mail", whom.name, serial, detail=f"{kind} to {whom.to}", actor=actor, service=service, ref=ref))
+        append(
+            connection,
+            at,
+            Event("mail", whom.name, serial, detail=f"{kind} to {whom.to}", actor=actor, service=service, ref=ref),
+        )
         return Told(whom.to)
 
     @property

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
 from pathlib import Path
 
 from attrs import field, frozen
@@ -26,6 +27,7 @@ SUFFIX = ".mail"  # arena-mail.path waits for it
 HELD = ".held"
 EXPIRES = "X-Arena-Expires"  # seconds, from when the file was written, after which the mail is worthless
 _MODE = 0o640  # the folder's group is arena-mail's
+_LONGEST_HEAD = 16384  # bytes that are looked at
 _LONGEST_ADDRESS = 254  # RFC 5321 section 4.5.3.1.3
 _NAME = re.compile(rf"(?P<id>.+?)(\.(?P<tries>\d{{1,6}})\.(?P<due>\d{{1,12}}))?{re.escape(SUFFIX)}")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -116,6 +118,19 @@ class Posted:
     def next(self, due: int) -> str:
         """The name after one more try."""
         return f"{self.id}.{self.tries + 1}.{due}{SUFFIX}"
+
+
+def recipient_of(file: Path) -> str:
+    """Whom a file of the spool is for, from its header alone; `?` if it cannot be told. Raises FileNotFoundError."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(_LONGEST_HEAD).partition(b"\r\n\r\n")[0]
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return "?"
+    to = str(BytesHeaderParser().parsebytes(head)["To"] or "")
+    return to if is_address(to) else "?"
 
 
 def _write(folder: Path, sender: str, mail: Mail, name: str) -> None:

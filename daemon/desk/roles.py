@@ -33,6 +33,10 @@ MAY: dict[str, frozenset[Role]] = {
     "holder show": _BOTH,
     "holder set": _ADMIN,  # the address is where codes by mail go
     "pin reset": _BOTH,
+    "request list": _BOTH,
+    "request add": _BOTH,
+    "request approve": _BOTH,
+    "request reject": _BOTH,
     "unlock": _BOTH,
     "code emergency": _ADMIN,
     "code temporary": _BOTH,
@@ -40,6 +44,8 @@ MAY: dict[str, frozenset[Role]] = {
     "grant revoke": _BOTH,
     "report observe": _BOTH,
     "why": _BOTH,
+    "mail list": _BOTH,
+    "mail test": _ADMIN,  # to any address
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

@@ -16,12 +16,13 @@ from pam_arena.otp import DIGITS, PERIOD_SECONDS, Algorithm, Enrolment, Kind, Me
 from pam_arena.secret import Secret
 
 from ..audit import Reason
+from ..letters.templates import Kind as Letter
 from ..store import inventory as store
 from ..store.accounts import SLOTS
 from ..store.grants import revoke_grants
 from ..store.schema import State
 from .caller import Caller, Connection, Result, holder_of, token_of
-from .words import explain
+from .words import describe, explain
 
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _GENERATED_BYTES = 20  # 160 bits (RFC 4226 section 4, R6)
@@ -143,7 +144,9 @@ def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
     holder = holder_of(connection, caller, who)
     store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=_lapses(caller))
     caller.note(connection, "pin-reset", holder.name, detail=_ended(connection, holder.id))
-    return {"holder": holder.name, "new_pin_until": _lapses(caller)}
+    low, high = caller.config.pin.length
+    told = caller.tell(connection, Letter.PIN_RESET, holder.name, until=_lapses(caller), min=low, max=high)
+    return {"holder": holder.name, "new_pin_until": _lapses(caller), **told}
 
 
 def unlock(connection: Connection, caller: Caller, who: str) -> Result:
@@ -166,6 +169,7 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
     what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, caller, row.holder))
+    what = what or describe(row)  # a mail has a reference too, and nothing that went wrong
     fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial")}
     return {**fields, "reason": reason, "what": what, "remedy": remedy}
 

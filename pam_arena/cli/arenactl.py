@@ -17,7 +17,9 @@ import click
 from .desk_client import DeskClient
 from .group import Group, survive_any_locale
 from .holders import code, grant, holder, pin, report
+from .mails import mail
 from .output import Output, format_option
+from .requests import request
 from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
@@ -29,7 +31,7 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, pin, code, grant, report):
+for group in (token, holder, request, pin, code, grant, report, mail):
     main.add_command(group)
 
 
