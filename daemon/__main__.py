@@ -83,8 +83,8 @@ def _config(wanted: argparse.Namespace) -> None:
     if wanted.what == "show":
         print(json.dumps(configuration.show(config), indent=1))
         return
-    check_templates = importlib.import_module(".letters.templates", __package__).check
-    if faults := configuration.check_groups(config) + check_templates():
+    templates = importlib.import_module(".letters.templates", __package__)
+    if faults := configuration.check_groups(config) + templates.check(wanted.config.with_name(templates.FOLDER)):
         raise ConfigError("; ".join(faults))
     stolen_key, known_pin = configuration.guess_bounds(config)
     print(json.dumps({"file": str(wanted.config), "verdict": "good", "stolen_key": stolen_key, "known_pin": known_pin}))

@@ -30,7 +30,6 @@ from pam_arena.errors import StoreError
 
 from .audit import Event, append, new_ref
 from .config import Config
-from .letters import templates
 from .letters.templates import Kind, show_time, write
 from .spool import Mail, drop, free, held, hold, is_address
 from .store.inventory import find_by_ref, find_holder
@@ -56,9 +55,9 @@ class Addressee:
 
 
 class Outbox:
-    """The mails of one transaction; `settle` is to be told of its end."""
+    """The mails of one transaction; `settle` is to be told of its end. folder: of the templates."""
 
-    def __init__(self, config: Config, spool: Path, folder: Path = templates.FOLDER) -> None:
+    def __init__(self, config: Config, spool: Path, folder: Path) -> None:
         self._config, self._spool, self._folder = config, spool, folder
         self._refs: dict[tuple[Kind, str, str], str] = {}
 

@@ -29,8 +29,17 @@ Verb = Callable[..., Any]
 class Desk:
     """The verbs' surroundings, and the time of the last request."""
 
-    def __init__(self, config: Config, vault: Vault, master: Secret, writer: Writer, reader: Reader, spool: Path) -> None:
-        self.spool = spool
+    def __init__(
+        self,
+        config: Config,
+        vault: Vault,
+        master: Secret,
+        writer: Writer,
+        reader: Reader,
+        spool: Path,
+        templates: Path,
+    ) -> None:
+        self.spool, self._templates = spool, templates
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
         self.last = time.monotonic()
 
@@ -39,7 +48,8 @@ class Desk:
         uid = _uid_of(request)
         if not roles_of(uid, self.config.desk.admin_groups) & MAY[verb]:
             raise web.HTTPForbidden(text=f"uid {uid} may not: {verb}")
-        return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()), Outbox(self.config, self.spool))
+        outbox = Outbox(self.config, self.spool, self._templates)
+        return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()), outbox)
 
     async def change(self, verb: Verb, *words: Any) -> Any:
         """Run a verb in a transaction of its own; its mails go when that is durable."""

@@ -18,6 +18,7 @@ from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
 from ..config import load
 from ..keyfile import noted_key
+from ..letters.templates import FOLDER
 from ..outbox import settle_held
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store
@@ -74,7 +75,8 @@ def run(config_path: Path, spool: Path) -> int:
             writer.submit(lambda connection: settle_held(connection, spool)).result()
         except StoreError as error:  # what needs the spool will say so; all else goes on
             log.error("%s", error)
-        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine), spool), listening))
+        templates = config_path.with_name(FOLDER)
+        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine), spool, templates), listening))
     finally:
         writer.close()
     return 0

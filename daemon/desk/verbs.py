@@ -18,6 +18,7 @@ from pam_arena.secret import Secret
 from ..audit import Reason
 from ..letters.templates import Kind as Letter
 from ..store import inventory as store
+from ..store import requests
 from ..store.accounts import SLOTS
 from ..store.grants import revoke_grants
 from ..store.schema import State
@@ -165,7 +166,7 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     if row is None:
         row = store.find_stranger_by_ref(connection, asked)
         # Whatever else was noted: sshd answers in the place of a name that does not exist, and strangers share their waits.
-        reason = Reason.UNKNOWN.value
+        reason = row.reason if row is not None and row.event == requests.EVENT else Reason.UNKNOWN.value
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
     what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, caller, row.holder))

@@ -1,8 +1,8 @@
 """The text of a mail to a holder: a file of the administrator's, or, where that is of no use, the one that was shipped.
 
 A template is KIND.LANGUAGE.txt, in UTF-8: a line `Subject: …`, an empty line, then the text; {name} and its like are filled
-in. A file that is missing, is no template, or has a placeholder that its kind does not fill in is named in the journal,
-and the text as shipped goes in its place: a slip in a file must lose no mail.
+in. In the place of a file that is missing, the text as shipped goes; also in that of one that is no template, or has a
+placeholder that its kind does not fill in, and the journal names both: a slip in a file must lose no mail.
 """
 
 import datetime
@@ -19,7 +19,7 @@ from pam_arena.texts import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-FOLDER = Path("/etc/arena/mail")
+FOLDER = "mail"  # beside arena.toml
 _SHIPPED = Path(__file__).parent
 _SUBJECT = "Subject:"
 
@@ -60,7 +60,7 @@ class Template:
     text: str
 
 
-def check(folder: Path = FOLDER) -> list[str]:
+def check(folder: Path) -> list[str]:
     """What is wrong with the templates of a folder, a sentence each; a folder that is not there has no fault."""
     faults = []
     for kind in Kind:
@@ -75,7 +75,7 @@ def check(folder: Path = FOLDER) -> list[str]:
     return faults
 
 
-def write(kind: Kind, language: str, words: Mapping[str, str], desk: str, folder: Path = FOLDER) -> tuple[str, str]:
+def write(kind: Kind, language: str, words: Mapping[str, str], desk: str, folder: Path) -> tuple[str, str]:
     """(subject, text) of a mail. words: all that its kind fills in, but help and desk; desk: where the desk is reached."""
     template = _template(kind, language, folder)
     named = _DESK[language] + (f" ({desk})" if desk else "")
@@ -89,8 +89,11 @@ def show_time(seconds: int, language: str) -> str:
 
 
 def _template(kind: Kind, language: str, folder: Path) -> Template:
+    file = folder / _name(kind, language)
+    if not file.exists():
+        file = _SHIPPED / file.name
     try:
-        return _read(folder / _name(kind, language), kind)
+        return _read(file, kind)
     except ConfigError as error:
         log.error("mail: the text as shipped goes instead of a template: %s", error)
         return _read(_SHIPPED / _name(kind, language), kind)

@@ -99,7 +99,7 @@ class _Service:
         """Where a transaction leaves what holders are to be told; None where no mail is sent."""
         if not self.config.mail.sender:
             return None
-        outbox: News = _outbox().Outbox(self.config, self.spool)
+        outbox: News = _outbox().Outbox(self.config, self.spool, self.path.with_name("mail"))
         return outbox
 
     async def settle_held(self) -> None:
