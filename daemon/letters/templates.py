@@ -9,6 +9,7 @@ import datetime
 import enum
 import logging
 import string
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _read(file: Path, kind: Kind) -> Template:
     if not subject.startswith(_SUBJECT) or subject == _SUBJECT or not text.strip():
         raise ConfigError(f"{file}: wanted: a first line `{_SUBJECT} …`, an empty line, then the text")
     template = Template(subject.removeprefix(_SUBJECT).strip(), text.lstrip("\n"))
-    if not template.subject.isprintable():
+    if any(unicodedata.category(one)[0] == "C" for one in template.subject):
         raise ConfigError(f"{file}: the subject has a control character")
     for part in (template.subject, template.text):
         _check(file, part, FILLED_IN[kind])

@@ -19,8 +19,13 @@ class DeskService:
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.path)
         self._listening.listen(64)
+        self.start()
+
+    def start(self, **more: str) -> None:
+        """Start it, as systemd does for who asks; more: of its environment."""
+        service = self.service
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
-        env["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+        env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}
         command = [
             sys.executable,
             "-c",
