@@ -68,7 +68,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["pam_arena", "pam_arena.*"]), "pam_arena.security", *daemon_packages()],
     package_dir={"arenad": "daemon", "pam_arena.security": "pam_arena/security"},
-    package_data={"pam_arena": ["locale/*/LC_MESSAGES/*.mo"]},
+    package_data={"pam_arena": ["locale/*/LC_MESSAGES/*.mo"], "arenad.letters": ["*.txt"]},
     install_requires=[
         "alembic>=1.8",
         "aiohttp>=3.8",

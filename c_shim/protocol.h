@@ -44,6 +44,7 @@ enum arena_tag {
     ARENA_AUTH_INFO = 0x09, /* text, 1..2048, sshd's SSH_AUTH_INFO_0; left out when longer */
     ARENA_PASSCODE = 0x0a,  /* secret text, 1..512, collected by an earlier module */
     ARENA_OPTIONS = 0x0b,   /* u8, bits of enum arena_option */
+    ARENA_SERIAL = 0x0c,    /* text, 1..64, of the key that a request or a loss is about */
     /* PROMPT: both */
     ARENA_STYLE = 0x10, /* u8, enum arena_style */
     ARENA_TEXT = 0x11,  /* text, 1..1024 */
@@ -84,6 +85,7 @@ enum arena_option {
 #define ARENA_RHOST_MAX 256
 #define ARENA_TTY_MAX 128
 #define ARENA_AUTH_INFO_MAX 2048
+#define ARENA_SERIAL_MAX 64
 #define ARENA_SECRET_MAX 512
 #define ARENA_TEXT_MAX 1024
 

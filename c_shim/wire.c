@@ -28,6 +28,7 @@ static const struct layout LAYOUT[] = {
     {ARENA_START, ARENA_PASSCODE, TEXT, false, false, 0, 0, AT(start.passcode), ARENA_SECRET_MAX},
     {ARENA_START, ARENA_OPTIONS, NUMBER_1, true, false, 0,
      ARENA_SPLIT | ARENA_JOINED | ARENA_FIRST_PASS | ARENA_FORWARD_PASS, AT(start.options), 1},
+    {ARENA_START, ARENA_SERIAL, TEXT, false, false, 0, 0, AT(start.serial), ARENA_SERIAL_MAX},
     {ARENA_PROMPT, ARENA_STYLE, NUMBER_1, true, false, ARENA_HIDDEN, ARENA_ERROR, AT(style), 1},
     {ARENA_PROMPT, ARENA_TEXT, TEXT, true, false, 0, 0, AT(text), ARENA_TEXT_MAX},
     {ARENA_ANSWER, ARENA_TYPED, TEXT, true, true, 0, 0, AT(typed), ARENA_SECRET_MAX},

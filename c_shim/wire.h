@@ -18,7 +18,7 @@ struct arena_bytes {
 struct arena_start {
     uint8_t operation, options;
     uint32_t flags, uid;
-    struct arena_bytes service, user, ruser, rhost, tty, auth_info, passcode;
+    struct arena_bytes service, user, ruser, rhost, tty, auth_info, passcode, serial;
 };
 
 /* Any message, as read: the fields of its type are set, all others are zero. */

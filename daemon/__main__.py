@@ -60,7 +60,7 @@ def _run(wanted: argparse.Namespace) -> int:
     if wanted.part in (None, "login"):
         return int(importlib.import_module(".login.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "desk":
-        return int(importlib.import_module(".desk.service", __package__).run(wanted.config))
+        return int(importlib.import_module(".desk.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "mail":
         return int(importlib.import_module(".mail.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "migrate":
@@ -83,8 +83,9 @@ def _config(wanted: argparse.Namespace) -> None:
     if wanted.what == "show":
         print(json.dumps(configuration.show(config), indent=1))
         return
-    if unknown := configuration.check_groups(config):
-        raise ConfigError("; ".join(unknown))
+    templates = importlib.import_module(".letters.templates", __package__)
+    if faults := configuration.check_groups(config) + templates.check(wanted.config.with_name(templates.FOLDER)):
+        raise ConfigError("; ".join(faults))
     stolen_key, known_pin = configuration.guess_bounds(config)
     print(json.dumps({"file": str(wanted.config), "verdict": "good", "stolen_key": stolen_key, "known_pin": known_pin}))
 

@@ -49,6 +49,12 @@ class Reason(enum.StrEnum):
     MAIL_TOO_MANY = "mail-too-many"
     MAIL_NO_ADDRESS = "mail-no-address"
     SESSION_GRANT = "session-grant"
+    REQUEST_UNKNOWN = "request-unknown-key"
+    REQUEST_WRONG = "request-wrong-codes"
+    REQUEST_USED = "request-used-codes"
+    REQUEST_TAKEN = "request-key-taken"
+    REQUEST_MANY = "request-too-many-open"
+    REQUEST_TOO_OFTEN = "request-too-often"
 
 
 @frozen

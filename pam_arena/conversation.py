@@ -60,6 +60,11 @@ class Verdict:
     pin_expired: bool = False
     codes_left: int | None = None
 
+    @property
+    def by_recovery(self) -> bool:
+        """Whether a recovery code was right, and not the code of a key: its shape tells."""
+        return self.passcode is not None and "-" in self.passcode.code
+
 
 class Result(enum.Enum):
     """How a conversation ended."""
@@ -183,11 +188,15 @@ def log_in(manner: Manner, collected: Secret | None = None, only_collected: bool
 
 def change_pin(manner: Manner) -> Conversation:
     """PAM's password phase: the current passcode, then a new PIN twice."""
-    current = yield from _ask(manner.texts.current_passcode)
-    verdict = yield from _verify(manner, Verify(None, current))
+    verdict = yield from verify_current(manner)
     if verdict.outcome is Outcome.DENIED:
         return (yield from _deny(manner, verdict.ref))
     return (yield from _replace_pin(manner, verdict))
+
+
+def verify_current(manner: Manner) -> Generator[Step, Reply, Verdict]:
+    """The verdict on the current passcode, asked for in one field; never NEXT_CODE."""
+    return (yield from _verify(manner, Verify(None, (yield from _ask(manner.texts.current_passcode)))))
 
 
 def _log_in_unasked(manner: Manner, collected: Secret) -> Conversation:

@@ -35,6 +35,7 @@ class Tag(enum.IntEnum):
     AUTH_INFO = 0x09
     PASSCODE = 0x0A
     OPTIONS = 0x0B
+    SERIAL = 0x0C
     STYLE = 0x10
     TEXT = 0x11
     TYPED = 0x20
@@ -78,5 +79,6 @@ RUSER_MAX = 256
 RHOST_MAX = 256
 TTY_MAX = 128
 AUTH_INFO_MAX = 2048
+SERIAL_MAX = 64
 SECRET_MAX = 512
 TEXT_MAX = 1024

@@ -62,16 +62,21 @@ REPLACEABLE: Mapping[str, frozenset[str]] = {
 }
 
 
+def catalogue_in(language: str) -> gettext.NullTranslations:
+    """The translations of a language. Raises ConfigError if there is no catalogue for it."""
+    try:
+        return gettext.translation("arena", _LOCALES, [language], fallback=language == "en")
+    except OSError:
+        raise ConfigError(f"language {language!r}: no catalogue for it in {_LOCALES}") from None
+
+
 class Texts:
     """The sentences of one language, those of `own` in the place of the language's; with plain spaces, if `plain`."""
 
     def __init__(self, language: str, own: Mapping[str, str] | None = None, plain: bool = False) -> None:
         own = own or {}
         _check(own)
-        try:
-            catalogue = gettext.translation("arena", _LOCALES, [language], fallback=language == "en")
-        except OSError:
-            raise ConfigError(f"language {language!r}: no catalogue for it in {_LOCALES}") from None
+        catalogue = catalogue_in(language)
 
         def form(name: str) -> str:
             said = own[name] if name in own else catalogue.gettext(_ENGLISH[name])

@@ -17,7 +17,7 @@ from .secret import Secret
 
 @frozen
 class Start:
-    """Who wants in, from where and through what. uid is the caller's real one, flags are PAM's."""
+    """Who wants in, from where and through what. uid is the caller's real one, flags are PAM's, serial a key's."""
 
     operation: Operation
     service: str
@@ -30,6 +30,7 @@ class Start:
     auth_info: str = field(default="", repr=False)
     passcode: Secret | None = None
     options: Option = Option(0)
+    serial: str = ""
 
 
 @frozen
@@ -85,6 +86,7 @@ _LAYOUT: dict[Type, tuple[type[Any], tuple[_Field, ...]]] = {
             _Field(Tag.AUTH_INFO, "auth_info", str, protocol.AUTH_INFO_MAX, required=False),
             _Field(Tag.PASSCODE, "passcode", Secret, protocol.SECRET_MAX, required=False),
             _Field(Tag.OPTIONS, "options", Option, 1),
+            _Field(Tag.SERIAL, "serial", str, protocol.SERIAL_MAX, required=False),
         ),
     ),
     Type.PROMPT: (

@@ -9,6 +9,8 @@ from pam_arena.errors import NotFound, Refusal
 
 from ..audit import Event, append
 from ..config import Config
+from ..letters.templates import Kind
+from ..outbox import Addressee, Outbox, Told
 from ..store import inventory as store
 from ..store.schema import State
 from ..store.states import AFTER, Verb
@@ -21,16 +23,29 @@ _MOST = 100  # tokens of one holder that are looked at
 
 @frozen
 class Caller:
-    """Who asks, and with what: the vault, the configuration, the time in seconds since 1970 UTC."""
+    """Who asks, and with what: the vault, the configuration, the time in seconds since 1970 UTC, the mails."""
 
     actor: str
     vault: Vault
     config: Config
     now: int
+    outbox: Outbox
 
     def note(self, connection: Connection, event: str, holder: str = "", serial: str = "", detail: str = "") -> None:
         """Add the audit row of a change."""
         append(connection, self.now, Event(event, holder, serial, detail=detail, actor=self.actor, service="desk"))
+
+    def tell(self, connection: Connection, kind: Kind, name: str, **words: str | int) -> Result:
+        """Have a holder told by mail, if this transaction comes to be; what the answer says of it. Raises as Outbox.tell."""
+        return _said(self.outbox.tell(connection, self.now, (self.actor, "desk"), kind, name, **words))
+
+    def tell_address(self, connection: Connection, kind: Kind, whom: Addressee) -> Result:
+        """As `tell`, at an address."""
+        return _said(self.outbox.tell_address(connection, self.now, (self.actor, "desk"), kind, whom))
+
+
+def _said(told: Told) -> Result:
+    return {"mail": told.to, "no_mail": told.why}
 
 
 def token_of(connection: Connection, caller: Caller, serial: str) -> store.Row:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from pam_arena import recovery
 from pam_arena.errors import Refusal
 
-from ..store.recovery import add_codes, drop_codes
+from ..store.recovery import replace_codes
 from ..store.schema import CodeKind
 from .caller import Caller, Connection, Result, holder_of
 from .words import show_time
@@ -30,13 +29,15 @@ def give_temporary_codes(connection: Connection, caller: Caller, who: str, wante
 
 def _give(connection: Connection, caller: Caller, who: str, kind: CodeKind, count: int, valid_until: int | None) -> Result:
     holder = holder_of(connection, caller, who)
-    codes: list[str] = []
-    while len(codes) < count:  # a code drawn twice would be one code less
-        if (code := recovery.make()) not in codes:
-            codes.append(code)
-    replaced = drop_codes(connection, holder.id, kind)
-    digests = [caller.vault.digest_code(code, holder.name) for code in codes]
-    add_codes(connection, holder.id, kind, digests, caller.now, valid_until)
+    codes, replaced = replace_codes(
+        connection,
+        holder.id,
+        kind,
+        count,
+        lambda code: caller.vault.digest_code(code, holder.name),
+        caller.now,
+        valid_until,
+    )
     detail = f"{count}" if valid_until is None else f"{count} until {show_time(valid_until)}"
     caller.note(connection, f"code-{kind.value}", holder.name, detail=detail)
     return {

@@ -1,5 +1,6 @@
 """PINs and waits: the desk takes a PIN away and ends waits; it never sees or sets a PIN."""
 
+from ..letters.templates import Kind as Letter
 from ..store import inventory as store
 from .caller import Caller, Connection, Result, holder_of
 from .life import end_grants
@@ -11,7 +12,9 @@ def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
     until = lapses(caller)
     store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=until)
     caller.note(connection, "pin-reset", holder.name, detail=end_grants(connection, holder.id))
-    return {"holder": holder.name, "new_pin_until": until}
+    low, high = caller.config.pin.length
+    told = caller.tell(connection, Letter.PIN_RESET, holder.name, until=until, min=low, max=high)
+    return {"holder": holder.name, "new_pin_until": until, **told}
 
 
 def unlock(connection: Connection, caller: Caller, who: str) -> Result:

@@ -39,6 +39,10 @@ MAY: dict[str, frozenset[Role]] = {
     "holder leave": _ADMIN,
     "holder set": _ADMIN,  # the address is where codes by mail go
     "pin reset": _BOTH,
+    "request list": _BOTH,
+    "request add": _BOTH,
+    "request approve": _BOTH,
+    "request reject": _BOTH,
     "unlock": _BOTH,
     "code emergency": _ADMIN,
     "code temporary": _BOTH,
@@ -46,6 +50,8 @@ MAY: dict[str, frozenset[Role]] = {
     "grant revoke": _BOTH,
     "report observe": _BOTH,
     "why": _BOTH,
+    "mail list": _BOTH,
+    "mail test": _ADMIN,  # to any address
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -14,11 +15,12 @@ from pam_arena.secret import Secret
 from ..audit import Event, append
 from ..config import Config
 from ..keyfile import SEALED, export_key, noted_key
+from ..outbox import Outbox
 from ..sockets import peer_uid
 from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
-from . import addresses, assignment, codes, enrol, holders, leaving, life, pins, reports, resync, tokens, verbs
+from . import addresses, assignment, codes, enrol, holders, leaving, life, mails, pins, reports, requests, resync, tokens, verbs
 from .caller import Caller
 from .dates import end_of
 from .roles import MAY, roles_of
@@ -30,7 +32,17 @@ Verb = Callable[..., Any]
 class Desk:
     """The verbs' surroundings, and the time of the last request."""
 
-    def __init__(self, config: Config, vault: Vault, master: Secret, writer: Writer, reader: Reader) -> None:
+    def __init__(
+        self,
+        config: Config,
+        vault: Vault,
+        master: Secret,
+        writer: Writer,
+        reader: Reader,
+        spool: Path,
+        templates: Path,
+    ) -> None:
+        self.spool, self._templates = spool, templates
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
         self.last = time.monotonic()
 
@@ -39,11 +51,18 @@ class Desk:
         uid = _uid_of(request)
         if not roles_of(uid, self.config.desk.admin_groups) & MAY[verb]:
             raise web.HTTPForbidden(text=f"uid {uid} may not: {verb}")
-        return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()))
+        outbox = Outbox(self.config, self.spool, self._templates)
+        return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()), outbox)
 
     async def change(self, verb: Verb, *words: Any) -> Any:
-        """Run a verb in a transaction of its own. A Refusal that it returns is raised once what it counted is durable."""
-        done = await asyncio.wrap_future(self.writer.submit(lambda connection: verb(connection, *words)))
+        """Run a verb in a transaction of its own; its mails go when that is durable.
+
+        A Refusal that it returns is raised once what it counted is durable.
+        """
+        job = self.writer.submit(lambda connection: verb(connection, *words))
+        for caller in (word for word in words if isinstance(word, Caller)):
+            job.add_done_callback(caller.outbox.settle)
+        done = await asyncio.wrap_future(job)
         if isinstance(done, Refusal):
             raise done
         return done
@@ -116,6 +135,13 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         does("/holders/{who}/codes/emergency", "code emergency", codes.give_emergency_codes, "who"),
         does_as_told("/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who"),
         does("/holders/{who}/grants/revoke", "grant revoke", holders.revoke_grants, "who"),
+        lists("/requests", "request list", requests.list_requests, "state"),
+        does_as_told("/requests/{serial}", "request add", requests.add_request, "serial"),
+        does("/requests/{which}/approve", "request approve", requests.approve_request, "which"),
+        does_as_told("/requests/{which}/reject", "request reject", requests.reject_request, "which"),
+        web.get("/mails", _list_mails(desk)),
+        web.get("/mails/{id}", _show_mail(desk)),
+        web.post("/mails/test", _test_mail(desk)),
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
         shows("/why/{ref}", "why", verbs.why, "ref"),
@@ -147,6 +173,31 @@ def _set_holders(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "holder set")
         return web.json_response(await desk.change(addresses.set_holders, caller, await _body(request)))
+
+    return handle
+
+
+def _list_mails(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        desk.caller(request, "mail list")
+        return web.json_response(await asyncio.to_thread(mails.list_mails, desk.spool))
+
+    return handle
+
+
+def _show_mail(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        desk.caller(request, "mail list")
+        return web.json_response(await asyncio.to_thread(mails.show_mail, desk.spool, request.match_info["id"]))
+
+    return handle
+
+
+def _test_mail(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "mail test")
+        to = str((await _body(request)).get("to", ""))
+        return web.json_response(await desk.change(mails.send_test, caller, to))
 
     return handle
 

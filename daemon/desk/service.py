@@ -18,6 +18,8 @@ from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
 from ..config import load
 from ..keyfile import noted_key
+from ..letters.templates import FOLDER
+from ..outbox import settle_held
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
@@ -56,7 +58,7 @@ def make_app(desk: Desk) -> web.Application:
     return app
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, spool: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
@@ -70,7 +72,12 @@ def run(config_path: Path) -> int:
             raise StoreError("the store is new: start arenad once, it completes it (systemctl start arenad)")
         if noted != vault.key_id:
             raise ArenaError(f"the store was made under master key {noted}, and this one is {vault.key_id}")
-        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine)), listening))
+        try:
+            writer.submit(lambda connection: settle_held(connection, spool)).result()
+        except StoreError as error:  # what needs the spool will say so; all else goes on
+            log.error("%s", error)
+        templates = config_path.with_name(FOLDER)
+        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine), spool, templates), listening))
     finally:
         writer.close()
     return 0

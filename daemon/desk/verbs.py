@@ -7,9 +7,10 @@ from pam_arena.errors import NotFound
 
 from ..audit import Reason
 from ..store import inventory as store
+from ..store import requests
 from .assignment import assign_token
 from .caller import Caller, Connection, Result
-from .words import explain
+from .words import describe, explain
 
 __all__ = ["assign_token", "status", "why"]
 
@@ -29,10 +30,11 @@ def why(connection: Connection, caller: Caller, ref: str) -> Result:
     if row is None:
         row = store.find_stranger_by_ref(connection, asked)
         # Whatever else was noted: sshd answers in the place of a name that does not exist, and strangers share their waits.
-        reason = Reason.UNKNOWN.value
+        reason = row.reason if row is not None and row.event == requests.EVENT else Reason.UNKNOWN.value
     if row is None:
         raise NotFound(f"no failure has the reference {ref}")
     what, remedy = explain(reason, row.detail, row.holder, row.serial or _only_serial(connection, caller, row.holder))
+    what = what or describe(row)  # a mail has a reference too, and nothing that went wrong
     fields = {name: getattr(row, name) for name in ("ref", "at", "holder", "service", "address", "serial")}
     return {**fields, "reason": reason, "what": what, "remedy": remedy}
 

@@ -70,6 +70,27 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "a code by mail was asked for, and no address is known",
         "note one: arenactl holder set {user} --mail ADDRESS, or set domain in [mail]",
     ),
+    Reason.REQUEST_UNKNOWN: (
+        "a key was asked for whose serial does not exist here",
+        "read the serial on its back again; is the key in the stock? arenactl token show {serial}",
+    ),
+    Reason.REQUEST_WRONG: (
+        "a key was asked for with codes that are no two in a row of it",
+        "type the code on the key, wait until it changes, type the next; check the serial",
+    ),
+    Reason.REQUEST_USED: ("a key was asked for with codes that were used before", "wait for two new codes, and ask again"),
+    Reason.REQUEST_TAKEN: (
+        "a key was asked for that is not in the stock, or is asked for by another",
+        "see whose it is: arenactl token show {serial}",
+    ),
+    Reason.REQUEST_MANY: (
+        "three keys of theirs wait for the desk already",
+        "decide on them: arenactl request list",
+    ),
+    Reason.REQUEST_TOO_OFTEN: (
+        "ten requests were denied within an hour: all others are",
+        "wait an hour, or enter it: arenactl request add {serial} {user} --ticket TICKET",
+    ),
     Reason.SESSION_GRANT: ("let in by a session grant", "end it: arenactl grant revoke {user}"),
 }
 
@@ -96,6 +117,12 @@ _EVENTS: dict[str, str] = {
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
     "holder-leave": "left",
+    "token-lost": "key {serial} reported lost",
+    "request-add": "key {serial} requested by the desk",
+    "request-approve": "request for key {serial} approved",
+    "request-reject": "request for key {serial} rejected",
+    "mail": "mail left",
+    "mail-test": "test mail left",
     "key-export": "master key exported",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
@@ -121,6 +148,9 @@ def describe(row: Row) -> str:
     if row.event in _ATTEMPTS:
         what, _ = explain(row.reason, row.detail)
         return f"{_ATTEMPTS[row.event]}{row.outcome}: {what}" + (f" ({where})" if where else "")
+    if row.event == "key-request":
+        what = row.detail if row.outcome == "done" else explain(row.reason, row.detail, row.holder, row.serial)[0]
+        return f"key {row.serial} asked for: {row.outcome}: {what}"
     words = _EVENTS.get(row.event, row.event).format(serial=row.serial)
     return f"{words}: {row.detail}" if row.detail else words
 

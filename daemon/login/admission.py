@@ -72,6 +72,15 @@ class Door:
             return evolve(found, code=code, why=decision.why)
         return self._by_store(found, start, (peer_pid, peer_uid), int(now))
 
+    def admit_holder(self, start: Start, peer_uid: int) -> Admission:
+        """What becomes of a START of arena-key's own: an account is for its own uid and for root, whatever is enforced."""
+        config, name = self._config(), start.user
+        own = uid_of(name)
+        admitted = own is not None and peer_uid in (0, own)
+        code, why = (None, "") if admitted else (PAM_PERM_DENIED, f"uid {peer_uid} may only settle its own")
+        origin = origin_of(name, rhost="", ruser="", uid=peer_uid, trusted=False)
+        return Admission(name, config.service(start.service), origin, True, own is not None, peer_uid, "", code, why)
+
     def _by_store(self, found: Admission, start: Start, peer: tuple[int, int], now: int) -> Admission:
         service, name = found.service, found.name
         peer_pid, peer_uid = peer

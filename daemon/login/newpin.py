@@ -19,6 +19,7 @@ from ..audit import Event, append
 from ..store.accounts import read_history, set_pin
 from ..vault import Vault
 from .attempt import Attempt
+from .news import News, tell
 from .settle import Subject, leave_grant
 
 SALT_BYTES = 16
@@ -76,8 +77,18 @@ def make_record(
     )
 
 
-def store_record(connection: sa.engine.Connection, record: PinRecord, subject: Subject, attempt: Attempt, now: float) -> None:
-    """Store a PIN with its row of the audit. Raises StoreError if the holder's PIN changed meanwhile."""
+def store_record(
+    connection: sa.engine.Connection,
+    record: PinRecord,
+    subject: Subject,
+    attempt: Attempt,
+    now: float,
+    news: News | None = None,
+) -> None:
+    """Store a PIN with its row of the audit, and tell the holder where they had none.
+
+    Raises StoreError if the holder's PIN changed meanwhile.
+    """
     whose, before = subject.account.holder_id, subject.pin_before
     if not set_pin(connection, whose, before, record.pin, record.length, record.history, int(now)):
         raise StoreError(f"the PIN of {subject.name} changed meanwhile: theirs stays")
@@ -85,5 +96,7 @@ def store_record(connection: sa.engine.Connection, record: PinRecord, subject: S
     serial = subject.match.slot.serial
     row = Event(event, subject.name, serial, actor=attempt.actor, service=attempt.service, address=attempt.address)
     append(connection, now, row)
+    if before is None:
+        tell(news, connection, int(now), (attempt.actor, attempt.service), "pin-created", subject.name, serial=serial)
     if subject.outcome is Outcome.GRANTED:  # an expired PIN was all that kept them out
         leave_grant(connection, attempt, subject.account, now)

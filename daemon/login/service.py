@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import sdnotify
 import sqlalchemy as sa
@@ -26,7 +27,9 @@ from ..vault import Vault, read_master_key
 from .admission import Door
 from .decoys import prepare
 from .listener import Listener
+from .news import News
 from .policy import Manners, forget_groups
+from .selfservice import SelfService
 from .session import Counts, Desk
 from .settle import MailOrder
 from .verifier import Verifier
@@ -34,6 +37,7 @@ from .verifier import Verifier
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0  # without a login; then memory is given back
+HELD = ".held"  # of a mail in the spool (spool.py, which is not loaded for its name alone)
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
@@ -59,6 +63,11 @@ def _warn(config: Config) -> None:
     observing = [f"[service.{name}]" for name, service in config.services.items() if service.mode == "observe"]
     if observing:
         log.warning("nothing is enforced where mode is observe: %s", ", ".join(observing))
+
+
+def _outbox() -> Any:
+    # Imported when the first mail is left: see post().
+    return importlib.import_module("..outbox", __package__)
 
 
 class _Service:
@@ -87,6 +96,22 @@ class _Service:
         except (StoreError, Refusal) as error:
             log.error("no code was mailed to %s: %s", name, error)
 
+    def news(self) -> News | None:
+        """Where a transaction leaves what holders are to be told; None where no mail is sent."""
+        if not self.config.mail.sender:
+            return None
+        outbox: News = _outbox().Outbox(self.config, self.spool, self.path.with_name("mail"))
+        return outbox
+
+    async def settle_held(self) -> None:
+        """Free or remove the mails that a crash left held. A spool that cannot be used keeps nobody from logging in."""
+        if not any(self.spool.glob(f".*{HELD}")):
+            return
+        try:
+            await asyncio.wrap_future(self.writer.submit(lambda connection: _outbox().settle_held(connection, self.spool)))
+        except StoreError as error:
+            log.error("%s", error)
+
     async def touch_store(self) -> None:
         """A read and a write transaction, through the very thread that commits verdicts."""
         await asyncio.wrap_future(
@@ -97,17 +122,18 @@ class _Service:
 async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault) -> None:
     config, writer = service.config, service.writer
     cores = os.cpu_count() or 1
-    verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores)
+    verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores, news=service.news)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
-    desk = Desk(
-        verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, Manners(plain=not _speaks_utf8())
-    )
+    own = SelfService(verifier, lambda: service.config, service.news)
+    manners = Manners(plain=not _speaks_utf8())
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, manners, own)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
     loop.add_signal_handler(signal.SIGINT, service.stopping.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
     await service.touch_store()
+    await service.settle_held()
     listener.start()
     _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from attrs import evolve, frozen
 
 from pam_arena import conversation as talk
-from pam_arena import pin
+from pam_arena import holder_talk, pin
 from pam_arena.errors import ArenaError, StoreError
+from pam_arena.key_texts import key_texts_in
 from pam_arena.protocol import Operation, Option, Style
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start
@@ -33,12 +34,14 @@ from .admission import (
 )
 from .attempt import Attempt
 from .policy import Manners
+from .selfservice import SelfService, Who
 from .settle import MailOrder, Subject
 from .turns import Busy
 from .verifier import Verified, Verifier
 
 log = logging.getLogger(__name__)
 
+_HOLDERS_OWN = frozenset({Operation.REQUEST, Operation.STATUS, Operation.LOST, Operation.CODES})
 DEADLINE_MARGIN = 15.0  # seconds before the caller's deadline that are too few to type PIN + new code
 
 
@@ -69,6 +72,7 @@ class Desk:
     post: Callable[[MailOrder, str], None]
     counts: Counts
     manners: Manners
+    own: SelfService
 
 
 class Session:
@@ -97,7 +101,7 @@ class Session:
         self._desk, self._line, self._peer = desk, line, peer
         self._start: Start | None = start  # let go of once the conversation has begun
         self._operation, self._service = start.operation, sys.intern(start.service)
-        self._talk: talk.Conversation | None = None
+        self._talk: holder_talk.Conversation | None = None  # or a login's, whose steps are among those
         self._admission: Admission | None = None
         self._subject: Subject | None = None
         self._attempt: Attempt | None = None
@@ -126,7 +130,11 @@ class Session:
     async def _begin(self) -> None:
         start, self._start = self._start, None
         assert start is not None
-        admission = await asyncio.get_running_loop().run_in_executor(None, self._desk.door.admit, start, *self._peer)
+        pid, uid = self._peer
+        own, door = self._operation in _HOLDERS_OWN, self._desk.door
+        admission = await asyncio.get_running_loop().run_in_executor(
+            None, lambda: door.admit_holder(start, uid) if own else door.admit(start, pid, uid)
+        )
         self._admission = admission
         if admission.code is not None:
             if admission.by_grant:
@@ -139,12 +147,24 @@ class Session:
             self._talk = talk.log_in(manner, start.passcode, bool(start.options & Option.FIRST_PASS))
         elif self._operation is Operation.CHANGE_PIN:
             self._talk = talk.change_pin(evolve(manner, observe=False))  # a login alone is only observed
-        else:
-            log.error("operation %s is not offered by this release", self._operation.name)
-            return self._finish(PAM_SYSTEM_ERR)
+        elif own:
+            self._talk = self._holders_own(admission, evolve(manner, observe=False), start.serial)
         self._go_on(None)
 
-    def _go_on(self, reply: talk.Reply) -> None:
+    def _holders_own(self, admission: Admission, manner: talk.Manner, serial: str) -> holder_talk.Conversation:
+        config = self._desk.config()
+        words = holder_talk.Words(manner, key_texts_in(admission.service.language or config.language, config.help))
+        match self._operation:
+            case Operation.REQUEST:
+                return holder_talk.request_key(words, serial)
+            case Operation.LOST:
+                return holder_talk.lose_key(words, serial)
+            case Operation.CODES:
+                return holder_talk.renew_codes(words)
+            case _:
+                return holder_talk.show_own(words)
+
+    def _go_on(self, reply: talk.Reply | holder_talk.Reply) -> None:
         """Advance the conversation to its next question, verdict or end."""
         assert self._talk is not None
         try:
@@ -164,8 +184,10 @@ class Session:
                 self._spawn(self._mail_code(evolve(self._attempt_of(None, typed), pin_alone=True)))
             case talk.CreatePin(pin=chosen):
                 self._spawn(self._create_pin(chosen))
-            case _:
+            case talk.GiveUp():
                 self._spawn(self._give_up())
+            case _:
+                self._spawn(self._settle_own(step))
 
     def _at_once(self, step: talk.Say | talk.GeneratePin) -> Secret | None:
         if isinstance(step, talk.GeneratePin):
@@ -212,6 +234,15 @@ class Session:
             return self._go_on(pin.Flaw.USED)
         deadline, spent = self._admission.service.deadline, self._desk.clock.monotonic() - self._begun
         self._go_on(talk.Created(seconds, not deadline or spent + seconds + DEADLINE_MARGIN <= deadline))
+
+    async def _settle_own(self, step: holder_talk.Step) -> None:
+        assert self._admission is not None
+        due = self._due()
+        reply = await self._desk.own.answer(step, Who(self._admission.name, self._admission.uid))
+        if isinstance(reply, holder_talk.Proved) and reply.ref:
+            self._desk.counts.denied += 1
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+        self._go_on(reply)
 
     async def _give_up(self) -> None:
         assert self._attempt is not None and self._subject is not None
@@ -280,6 +311,8 @@ class Session:
             self._finish(PAM_SYSTEM_ERR)
 
     def _code(self, result: talk.Result) -> int:
+        if result is talk.Result.GRANTED and self._operation in _HOLDERS_OWN:
+            return PAM_SUCCESS
         if result is talk.Result.GRANTED:
             self._desk.counts.granted += 1
             self._opened = True
@@ -310,9 +343,9 @@ class Session:
 
     @property
     def _observes(self) -> bool:
-        """Whether nothing is enforced here: then no outcome counts with PAM, but that of a change of PIN."""
-        found = self._admission
-        return found is not None and found.service.mode == "observe" and self._operation is not Operation.CHANGE_PIN
+        """Whether nothing is enforced here: then no outcome of a login counts with PAM."""
+        found, logs_in = self._admission, self._operation in (Operation.AUTHENTICATE, Operation.ACCOUNT)
+        return found is not None and found.service.mode == "observe" and logs_in
 
 
 _under_way: set["asyncio.Task[None]"] = set()  # the loop keeps weak references only

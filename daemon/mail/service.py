@@ -1,13 +1,12 @@
 """arena-mail's rounds over the spool: send what is due, keep what the server does not take yet, leave when all is done.
 
-How often a mail was tried and when it is due stand in its file's name (ID.mail, then ID.TRIES.DUE.mail), so that nothing
-but the folder remembers anything, and a crash forgets nothing. One between the server's yes and the file's end sends a
+How often a mail was tried and when it is due stand in its file's name (spool.py), so that nothing but the folder
+remembers anything, and a crash forgets nothing. One between the server's yes and the file's end sends a
 mail twice, under one Message-ID.
 """
 
 import logging
 import os
-import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from pam_arena.errors import StoreError
 
 from ..clock import Clock, SystemClock
 from ..config import Mail, load
-from ..spool import SUFFIX
+from ..spool import Posted
 from .delivery import Letter, NoMail, Outcome, Server, read_letter
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between two rounds while something waits
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0
 GIVE_UP_AFTER = 5 * 86400.0  # RFC 5321 section 4.5.4.1
-_NAME = re.compile(rf"(?P<id>.+?)(\.(?P<tries>\d{{1,6}})\.(?P<due>\d{{1,12}}))?{re.escape(SUFFIX)}")
 
 
 @frozen(order=True)
@@ -71,10 +69,10 @@ class Postman:
                 # Without the right to take a mail out, it would be sent again in each round.
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise StoreError(f"the spool {folder} cannot be written: run `systemd-tmpfiles --create arenad.conf`")
-            names = [found for name in os.listdir(self.folder) if name[0] != "." and (found := _NAME.fullmatch(name))]
+            names = [(name, found) for name in os.listdir(self.folder) if (found := Posted.read(name)) is not None]
         except OSError as error:
             raise StoreError(f"the spool {self.folder} cannot be read: {error.strerror}") from None
-        return [_Waiting(int(name["tries"] or 0), float(name["due"] or 0), self.folder / name.string) for name in names]
+        return [_Waiting(found.tries, found.due, self.folder / name) for name, found in names]
 
     def _carry(self, waiting: _Waiting, server: Server, settings: Mail) -> None:
         try:
@@ -107,9 +105,9 @@ class Postman:
             self._rename(waiting, int(self._clock.now() + wait))
 
     def _rename(self, waiting: _Waiting, due: int) -> None:
-        name = _NAME.fullmatch(waiting.path.name)
+        name = Posted.read(waiting.path.name)
         assert name is not None  # _list() made it from one
-        waiting.path.rename(waiting.path.with_name(f"{name['id']}.{waiting.tries + 1}.{due}{SUFFIX}"))
+        waiting.path.rename(waiting.path.with_name(name.next(due)))
 
     def _give_up(self, waiting: _Waiting, letter: Letter, reason: str) -> None:
         """Keep a mail for an administrator to see, unless it lasts for a moment only: that may hold a one-time code."""

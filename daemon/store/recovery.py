@@ -1,7 +1,11 @@
 """Recovery codes as the store has them: only a keyed digest of each, spent by one conditional UPDATE like a step."""
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 from attrs import frozen
+
+from pam_arena import recovery as codes
 
 from .schema import NOBODY, CodeKind, holder, recovery
 
@@ -92,6 +96,25 @@ def drop_codes(connection: sa.engine.Connection, holder_id: int, kind: CodeKind)
     left = connection.execute(usable.where(mine, recovery.c.used_at.is_(None))).scalar()
     connection.execute(sa.delete(recovery).where(mine))
     return int(left or 0)
+
+
+def replace_codes(
+    connection: sa.engine.Connection,
+    holder_id: int,
+    kind: CodeKind,
+    count: int,
+    digest: Callable[[str], bytes],
+    at: int,
+    valid_until: int | None,
+) -> tuple[list[str], int]:
+    """Make new codes of a kind in the place of the older ones: the codes, and how many could still have been used."""
+    made: list[str] = []
+    while len(made) < count:  # a code drawn twice would be one code less
+        if (code := codes.make()) not in made:
+            made.append(code)
+    replaced = drop_codes(connection, holder_id, kind)
+    add_codes(connection, holder_id, kind, [digest(code) for code in made], at, valid_until)
+    return made, replaced
 
 
 _FORGET = sa.delete(recovery).where(

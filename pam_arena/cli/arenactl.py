@@ -19,8 +19,10 @@ from .desk_client import DeskClient
 from .enrol import add_token, prove_token
 from .group import Group, survive_any_locale
 from .holders import holder
+from .mails import mail
 from .output import Output, format_option
 from .reports import report
+from .requests import request
 from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
@@ -32,7 +34,7 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, pin, code, grant, report):
+for group in (token, holder, request, pin, code, grant, report, mail):
     main.add_command(group)
 for command in (add_token, prove_token):
     token.add_command(command)

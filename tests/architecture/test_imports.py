@@ -16,7 +16,9 @@ LAYERS = [
     {"errors", "secret", "protocol"},
     {"wire", "otp", "pin"},
     {"texts", "recovery"},  # the conversation's sentences, which name a PIN's flaws
+    {"key_texts"},  # arena-key's sentences
     {"conversation"},
+    {"holder_talk"},
     {"client"},
     {"importers"},
     {"cli"},

@@ -17,6 +17,7 @@ from arenad.config import Config
 from arenad.login.admission import Door
 from arenad.login.decoys import prepare
 from arenad.login.policy import Manners
+from arenad.login.selfservice import SelfService
 from arenad.login.session import Counts, Desk, Session, under_way
 from arenad.login.settle import MailOrder
 from arenad.login.verifier import Verifier
@@ -118,7 +119,8 @@ class House:
         self._writer = Writer(self._engine)
         verifier = Verifier(self._engine, self._writer, self.vault, self.clock, self.config, CHEAP, 2)
         door = Door(Reader(self._engine), self.clock, lambda: self.config)
-        self._desk = Desk(verifier, door, self.clock, lambda: self.config, self._post, Counts(), Manners())
+        own = SelfService(verifier, lambda: self.config, lambda: None)
+        self._desk = Desk(verifier, door, self.clock, lambda: self.config, self._post, Counts(), Manners(), own)
         self._looking = sqlite3.connect(self.path, isolation_level=None)
 
     def _post(self, order: MailOrder, name: str) -> None:

@@ -25,9 +25,25 @@ class DeskService:
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.path)
         self._listening.listen(64)
+        self.start()
+
+    def start(self, **more: str) -> None:
+        """Start it, as systemd does for who asks; more: of its environment."""
+        service = self.service
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
-        env["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(service.config), "desk"]
+        env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}
+        command = [
+            sys.executable,
+            "-c",
+            LAUNCH,
+            "-m",
+            "arenad",
+            "--config",
+            str(service.config),
+            "--spool",
+            str(service.spool),
+            "desk",
+        ]
         fd = self._listening.fileno()
         self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
 

@@ -71,6 +71,7 @@ STARTS = st.builds(
     text(0, 2048),
     st.none() | raw(1, 512).map(Secret),
     st.integers(0, 15).map(Option),
+    text(0, 64),
 )
 MESSAGES = (
     STARTS
@@ -123,6 +124,7 @@ class Decoded:
                     words(start.auth_info),
                     secret(start.passcode),
                     Option(start.options),
+                    words(start.serial),
                 )
             case Type.PROMPT:
                 return Prompt(Style(one.style), words(one.text))
@@ -233,12 +235,12 @@ def test_both_judge_a_damaged_message_alike(message: Message, mutations: list[tu
 
 def test_both_judge_every_byte_of_a_whole_start_alike() -> None:
     start = Start(
-        Operation.CHANGE_PIN, "sshd", "alice", "r", "h", "t", 0x8000, 1000, "publickey x", Secret(b"8361274955"), Option.SPLIT
+        Operation.LOST, "sshd", "alice", "r", "h", "t", 0x8000, 1000, "publickey x", Secret(b"8361274955"), Option.SPLIT, "K1"
     )
     whole = encode(start)
     accepted = sum(judge(_overwrite(whole, at, byte)) for at in range(len(whole)) for byte in range(256))
     assert 0 < accepted < 256 * len(whole)
-    assert not any(judge(whole[:at]) for at in range(len(whole) - 4))
+    assert not any(judge(whole[:at]) for at in range(len(whole) - len(start.serial) - 3 - 4))
 
 
 def test_c_refuses_to_write_what_it_would_not_read() -> None:

@@ -37,6 +37,7 @@ STARTS = st.builds(
     text(0, 2048),
     st.none() | raw(1, 512).map(Secret),
     OPTIONS,
+    text(0, 64),
 )
 PROMPTS = st.builds(Prompt, st.sampled_from(Style), text(1, 1024))
 ANSWERS = st.builds(Answer, raw(0, 512).map(Secret))
@@ -74,6 +75,7 @@ LONGEST = {
     (Type.START, Tag.TTY): 128,
     (Type.START, Tag.AUTH_INFO): 2048,
     (Type.START, Tag.PASSCODE): 512,
+    (Type.START, Tag.SERIAL): 64,
     (Type.PROMPT, Tag.TEXT): 1024,
     (Type.ANSWER, Tag.TYPED): 512,
     (Type.DONE, Tag.AUTHTOK): 512,
@@ -121,9 +123,8 @@ def test_fields_may_come_in_any_order(drawn: tuple[Start, object]) -> None:
 
 def test_the_longest_of_everything_fits() -> None:
     secret = Secret(b"p" * 512)
-    start = Start(
-        Operation.CODES, "s" * 128, "u" * 512, "r" * 256, "h" * 256, "t" * 128, 2**32 - 1, 2**32 - 1, "a" * 2048, secret
-    )
+    words = ("s" * 128, "u" * 512, "r" * 256, "h" * 256, "t" * 128, 2**32 - 1, 2**32 - 1, "a" * 2048, secret)
+    start = Start(Operation.CODES, *words, serial="k" * 64)
     assert decode(encode(start)) == start
 
 
