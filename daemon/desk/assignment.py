@@ -6,7 +6,7 @@ from typing import Any
 from pam_arena.errors import NotFound, Refusal
 
 from ..store import inventory as store
-from ..store.requested import settle_request
+from ..store.requests import settle_request
 from ..store.schema import State
 from ..store.states import Verb, after
 from .caller import Caller, Connection, Result, token_meant, token_of

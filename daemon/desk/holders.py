@@ -13,8 +13,8 @@ from ..store import inventory as store
 from ..store.grants import list_grants as read_grants
 from ..store.grants import revoke_grants as end_grants
 from ..store.recovery import count_left
-from ..store.requested import open_request
-from ..store.schema import State
+from ..store.requests import list_requests
+from ..store.schema import RequestState, State
 from ..store.search import find_holders, keys_of
 from .addresses import address_of
 from .advice import Facts, Key, next_steps
@@ -96,6 +96,7 @@ def _facts(
     connection: Connection, caller: Caller, holder: store.Row, tokens: list[store.Row], waits: list[Result], left: int
 ) -> Facts:
     last = history.last_attempt(connection, holder.name)
+    asked = list_requests(connection, caller.now, state=RequestState.OPEN.value, name=holder.name, limit=1)
     return Facts(
         name=holder.name,
         now=caller.now,
@@ -107,7 +108,7 @@ def _facts(
         new_pin_until=holder.new_pin_until or 0,
         waits=sum(one["closed"] or one["wait_until"] is not None for one in waits),
         codes_left=left,
-        asked=open_request(connection, holder.name),
+        asked=asked[0].serial if asked else None,
         last_outcome="" if last is None else last.outcome,
         last_reason="" if last is None else last.reason,
         last_detail="" if last is None else last.detail,

@@ -6,7 +6,7 @@ from ..store import inventory as store
 from ..store.grants import revoke_grants
 from ..store.history import forget_attempts
 from ..store.recovery import drop_codes
-from ..store.requested import drop_requests
+from ..store.requests import drop_requests
 from ..store.schema import CodeKind, State
 from ..store.states import Verb
 from .assignment import put_back

@@ -4,7 +4,6 @@ An approval is token assign and a mail; whoever asked by arena-key has shown two
 desk stands good.
 """
 
-import pwd
 import re
 from typing import Any
 
@@ -13,10 +12,12 @@ from pam_arena.errors import NotFound, Refusal
 from ..letters.templates import Kind
 from ..store import inventory as store
 from ..store import requests as asked
-from ..store.accounts import SLOTS
 from ..store.schema import RequestState, State
+from ..store.states import Verb, after
+from .assignment import assign_token, require_user
 from .caller import Caller, Connection, Result, token_of
-from .verbs import assign_token
+from .dates import end_of
+from .life import require_slot
 
 _LIMIT = 10_000
 _NUMBER = re.compile(r"[0-9]{1,15}")
@@ -35,20 +36,13 @@ def list_requests(connection: Connection, caller: Caller, state: str | None) -> 
 
 
 def add_request(connection: Connection, caller: Caller, serial: str, wanted: dict[str, Any]) -> Result:
-    """Enter a request by ticket. wanted: holder, ticket, and until: the end of the token, in seconds since 1970."""
+    """Enter a request by ticket. wanted: holder, ticket, and until: the last day of the token."""
     name, ticket = str(wanted.get("holder", "")), _line("ticket", wanted.get("ticket"))
-    until = wanted.get("until")
-    if until is not None and not (isinstance(until, int) and not isinstance(until, bool) and until > caller.now):
-        raise Refusal("until: allowed: a day to come")
+    until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
     token = token_of(connection, caller, serial)
-    if token.state != State.STOCK or token.holder is not None:
-        raise Refusal(f"token {serial} is not in the stock, it is {token.state}: arenactl token show {serial}")
-    try:
-        pwd.getpwnam(name)
-    except (KeyError, ValueError):
-        raise NotFound(f"no user {name!r} on this system (getent passwd {name})") from None
-    if len(store.list_tokens(connection, name, None, SLOTS + 1, caller.now)) >= SLOTS:
-        raise Refusal(f"{name} has {SLOTS} tokens already: unassign one first")
+    after(Verb.REQUEST, State(token.state), serial, token.holder)
+    require_user(name)
+    require_slot(connection, caller, name)
     number = asked.add_request(connection, token.id, name, caller.now, caller.actor, ticket=ticket, valid_until=until)
     caller.note(connection, "request-add", name, serial, f"ticket {ticket}")
     return _shown(asked.find_request(connection, number, caller.now))
@@ -57,12 +51,7 @@ def add_request(connection: Connection, caller: Caller, serial: str, wanted: dic
 def approve_request(connection: Connection, caller: Caller, which: str) -> Result:
     """Make the key the holder's, active and in new-PIN mode unless they have a PIN, and tell them by mail."""
     one = _open(connection, caller, which)
-    # Back to the stock for a moment of this transaction: from there a token is assigned.
-    store.update_token(connection, one.token_id, state=State.STOCK.value, why="")
-    assign_token(connection, caller, one.serial, one.holder)
-    if one.valid_until is not None:
-        store.update_token(connection, one.token_id, valid_until=one.valid_until)
-    asked.decide_request(connection, one.id, RequestState.APPROVED, caller.now, caller.actor)
+    assign_token(connection, caller, one.serial, one.holder, until=one.valid_until)  # this closes the request, too
     caller.note(connection, "request-approve", one.holder, one.serial, _grounds(one))
     holder = store.find_holder(connection, one.holder)
     assert holder is not None  # assign_token made or found them
@@ -80,7 +69,8 @@ def reject_request(connection: Connection, caller: Caller, which: str, wanted: d
     """Leave the key in the stock, and tell whoever asked why."""
     why = _line("why", wanted.get("why"))
     one = _open(connection, caller, which)
-    store.update_token(connection, one.token_id, state=State.STOCK.value, why="")
+    becomes = after(Verb.REJECT, State(one.token_state), one.serial)
+    store.update_token(connection, one.token_id, state=becomes.value, why="")
     asked.decide_request(connection, one.id, RequestState.REJECTED, caller.now, caller.actor, why)
     caller.note(connection, "request-reject", one.holder, one.serial, why)
     told = caller.tell(connection, Kind.REJECTED, one.holder, serial=one.serial, why=why)

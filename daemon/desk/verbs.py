@@ -8,11 +8,8 @@ from pam_arena.errors import NotFound
 from ..audit import Reason
 from ..store import inventory as store
 from ..store import requests
-from .assignment import assign_token
 from .caller import Caller, Connection, Result
 from .words import describe, explain
-
-__all__ = ["assign_token", "status", "why"]
 
 
 def status(connection: Connection, caller: Caller) -> Result:

@@ -117,7 +117,6 @@ _EVENTS: dict[str, str] = {
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
     "holder-leave": "left",
-    "token-lost": "key {serial} reported lost",
     "request-add": "key {serial} requested by the desk",
     "request-approve": "request for key {serial} approved",
     "request-reject": "request for key {serial} rejected",

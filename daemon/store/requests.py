@@ -4,6 +4,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pam_arena.errors import Refusal
+
 from .schema import NOBODY, RequestState, State, audit, holder, is_in_effect, request, state_at, token
 
 Row = Any  # a result row: its attributes are the columns selected
@@ -50,6 +52,23 @@ def decide_request(
     """Close an open request."""
     values = {"state": state.value, "why": why, "decided_at": at, "decided_by": actor}
     connection.execute(sa.update(request).where(request.c.id == request_id, _OPEN).values(**values))
+
+
+def settle_request(connection: sa.engine.Connection, token_id: int, serial: str, name: str, actor: str, at: int) -> None:
+    """Approve the open request of a holder for a token. Raises Refusal if somebody else asked for it."""
+    asking = connection.execute(sa.select(request.c.id, request.c.holder).where(_OPEN, request.c.token_id == token_id)).all()
+    for row in asking:
+        if row.holder != name:
+            raise Refusal(f"token {serial} is requested by {row.holder}: arenactl request reject {row.id} first")
+        decide_request(connection, row.id, RequestState.APPROVED, at, actor)
+
+
+def drop_requests(connection: sa.engine.Connection, name: str, why: str, actor: str, at: int) -> list[int]:
+    """Reject the open requests of a name; returns the ids of the tokens that were asked for."""
+    asking = connection.execute(sa.select(request.c.id, request.c.token_id).where(_OPEN, request.c.holder == name)).all()
+    for row in asking:
+        decide_request(connection, row.id, RequestState.REJECTED, at, actor, why)
+    return [int(row.token_id) for row in asking]
 
 
 def open_request_of(connection: sa.engine.Connection, serial: str, at: int) -> Row | None:

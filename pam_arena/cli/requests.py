@@ -1,6 +1,5 @@
 """arenactl request: holders' wishes to have a key activated, and what the desk makes of them."""
 
-import datetime
 import textwrap
 
 import click
@@ -45,13 +44,11 @@ def _grounds(one: dict[str, object]) -> str:
 @click.argument("serial")
 @click.argument("user")
 @click.option("--ticket", required=True, metavar="T", help="Where the desk noted who asked, and how it knew them.")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The last day that the key works.")
+@click.option("--until", metavar="DATE", help="The last day that the key works: 2026-12-31, or 14d for in 14 days.")
 @format_option
-def add_request(serial: str, user: str, ticket: str, until: datetime.datetime | None, output: Output) -> None:
+def add_request(serial: str, user: str, ticket: str, until: str | None, output: Output) -> None:
     """Enter a request for one who cannot log in yet; approve it, and the key is theirs."""
-    body: dict[str, object] = {"holder": user, "ticket": ticket}
-    if until is not None:
-        body["until"] = int((until + datetime.timedelta(days=1)).timestamp())  # this host's midnight after that day
+    body = {"holder": user, "ticket": ticket} | ({} if until is None else {"until": until})
     output.record(DeskClient().post("/requests/", serial, body=body))
 
 
