@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pam_arena.pin import Hasher
 from pam_arena.secret import Secret
 
 from ..audit import Event, append
@@ -17,7 +18,9 @@ from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
 from . import codes, holders, reports, resync, verbs
+from .assigning import assignment_route
 from .caller import Caller
+from .importing import Importing, import_routes
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,6 +33,7 @@ class Desk:
     def __init__(self, config: Config, vault: Vault, master: Secret, writer: Writer, reader: Reader) -> None:
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
         self.last = time.monotonic()
+        self.importing = Importing(self, Hasher())
 
     def caller(self, request: web.Request, verb: str) -> Caller:
         """Who asks; raises HTTPForbidden for a verb that is not theirs."""
@@ -99,6 +103,8 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
         shows("/why/{ref}", "why", verbs.why, "ref"),
+        *import_routes(desk, desk.importing),
+        assignment_route(desk),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]

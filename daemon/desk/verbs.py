@@ -23,7 +23,7 @@ from ..store.schema import State
 from .caller import Caller, Connection, Result, holder_of, token_of
 from .words import explain
 
-_SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _GENERATED_BYTES = 20  # 160 bits (RFC 4226 section 4, R6)
 _GENERATED_PERIOD = 30  # seconds: what phone apps know
 _LIST_LIMIT = 10_000
@@ -41,7 +41,7 @@ def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) ->
     """Add a token to the stock; without a seed one is generated, and shown this once."""
     enrolment = _enrolment(wanted)
     serial = wanted.get("serial") or enrolment.serial or "A" + secrets.token_hex(4).upper()
-    if not _SERIAL.fullmatch(serial):
+    if not SERIAL.fullmatch(serial):
         raise Refusal(f"serial {serial!r}: allowed: 1 to 64 letters, digits and . _ : / -, beginning with a letter or digit")
     if store.serial_exists(connection, serial):
         raise Refusal(f"serial {serial} exists already: arenactl token show {serial}")
@@ -84,13 +84,15 @@ def assign_token(connection: Connection, caller: Caller, serial: str, name: str)
         raise NotFound(f"no user {name!r} on this system (getent passwd {name})") from None
     holder = store.find_holder(connection, name)
     if holder is None:
+        if store.is_staged(connection, name):
+            raise Refusal(f"an import under way brings {name}: try again when that is over")
         holder_id, has_pin = store.add_holder(connection, name, caller.now), False
     else:
         holder_id, has_pin = holder.id, holder.pin is not None
     if len(store.list_tokens(connection, name, None, SLOTS + 1, caller.now)) >= SLOTS:
         raise Refusal(f"{name} has {SLOTS} tokens already: unassign one first")
     if not has_pin:
-        store.update_holder(connection, holder_id, new_pin_until=_lapses(caller))
+        store.update_holder(connection, holder_id, new_pin_until=lapses(caller))
     store.update_token(connection, token.id, holder_id=holder_id, state=State.ACTIVE.value, why="", wrong_pins=0)
     caller.note(connection, "token-assign", name, serial)
     return show_token(connection, caller, serial)
@@ -141,9 +143,9 @@ def show_token(connection: Connection, caller: Caller, serial: str) -> Result:
 def reset_pin(connection: Connection, caller: Caller, who: str) -> Result:
     """Take a holder's PIN away: the next login is new-PIN mode. Their session grants end."""
     holder = holder_of(connection, caller, who)
-    store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=_lapses(caller))
+    store.update_holder(connection, holder.id, pin=None, pin_set_at=None, new_pin_until=lapses(caller))
     caller.note(connection, "pin-reset", holder.name, detail=_ended(connection, holder.id))
-    return {"holder": holder.name, "new_pin_until": _lapses(caller)}
+    return {"holder": holder.name, "new_pin_until": lapses(caller)}
 
 
 def unlock(connection: Connection, caller: Caller, who: str) -> Result:
@@ -190,5 +192,6 @@ def _shown(row: store.Row) -> Result:
     return {name: getattr(row, name) for name in names}
 
 
-def _lapses(caller: Caller) -> int:
+def lapses(caller: Caller) -> int:
+    """When a new-PIN mode that begins now ends."""
     return caller.now + int(caller.config.pin.new_pin_lapses)

@@ -75,6 +75,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
 _EVENTS: dict[str, str] = {
     "token-add": "key {serial} added",
     "token-assign": "key {serial} assigned",
+    "token-import": "keys imported",
     "token-unassign": "key {serial} taken back",
     "token-enable": "key {serial} enabled",
     "token-disable": "key {serial} disabled",

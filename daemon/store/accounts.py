@@ -5,7 +5,7 @@ from attrs import frozen
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
-from .schema import NOBODY, State, failure, holder, is_in_effect, origin, state_at, token
+from .schema import NOBODY, State, failure, holder, is_holder, is_in_effect, origin, state_at, token
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
 YEAR_DAYS = 365  # failures of that many days are counted together
@@ -94,7 +94,7 @@ _TOKENS = (
         token.c.wrong_pins,
     )
     .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect())))
-    .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""))
+    .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""), is_holder())
 )
 _STANDINGS = sa.select(origin).where(
     origin.c.holder_id == sa.bindparam("holder"),

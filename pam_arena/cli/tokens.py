@@ -7,6 +7,7 @@ import click
 
 from .desk_client import DeskClient
 from .group import Group
+from .imports import assign_from, import_tokens
 from .output import Output, format_option, qr_code
 
 _LONGEST_LINE = 1024  # characters of a seed
@@ -49,11 +50,17 @@ def _one_line(file: Any) -> str:
 
 
 @token.command("assign")
-@click.argument("serial")
-@click.argument("user")
+@click.argument("serial", required=False)
+@click.argument("user", required=False)
+@click.option("--from", "file", metavar="CSV", help="Assign many: rows of serial,user; all of them, or none.")
+@click.option("--dry-run", is_flag=True, help="With --from: say what would happen, and change nothing.")
 @format_option
-def assign_token(serial: str, user: str, output: Output) -> None:
+def assign_token(serial: str | None, user: str | None, file: str | None, dry_run: bool, output: Output) -> None:
     """Make a key a user's: active, and in new-PIN mode unless they have a PIN."""
+    if file is not None and serial is None:
+        return assign_from(file, dry_run, output)
+    if file is not None or serial is None or user is None or dry_run:
+        raise click.UsageError("give SERIAL and USER, or --from CSV, which --dry-run belongs to")
     output.record(DeskClient().post("/tokens/", serial, "/assign", body={"holder": user}))
 
 
@@ -95,6 +102,7 @@ def _two_codes() -> list[str]:
     return codes
 
 
+token.add_command(import_tokens)
 _token_verb("show", "Everything about a key but its seed.", "", changes=False)
 _token_verb("unassign", "Take a key from its holder, back into the stock.", "/unassign")
 _token_verb("enable", "Make a disabled key work again.", "/enable")

@@ -61,9 +61,13 @@ Ask = Callable[[Lock], Secret]
 
 
 def refuse(at: str, serial: str, why: str) -> NoReturn:
-    """Raise BadImport with the place and, if it can be no seed that stands in the wrong column, the serial."""
-    shown = f"serial {serial}: " if _SHOWABLE.fullmatch(serial) else ""
-    raise BadImport(f"{at}: {shown}{why}")
+    """Raise BadImport with the place and the serial."""
+    raise BadImport(f"{place(at, serial)}: {why}")
+
+
+def place(at: str, serial: str) -> str:
+    """Where a key stands, with its serial, unless that may be a seed that stands in the wrong column."""
+    return f"{at}, serial {serial}" if _SHOWABLE.fullmatch(serial) else at
 
 
 def check_serial(at: str, serial: str) -> str:
