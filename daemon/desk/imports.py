@@ -92,7 +92,7 @@ def _read_row(caller: Caller, raw: object, assign: bool, mechanisms: dict[tuple[
     at, serial, seed = _text(raw, "at"), _text(raw, "serial"), _text(raw, "seed", 2 * SEED_BYTES[1])
     if not SERIAL.fullmatch(serial):
         raise Refusal(f"{at}: serial: allowed: 1 to 64 letters, digits and . _ : / -, beginning with a letter or digit")
-    spelled = tuple(raw.get(name) for name in ("type", "algorithm", "digits", "period"))
+    spelled = (raw.get("type"), raw.get("algorithm"), raw.get("digits"), raw.get("period"))
     try:
         if spelled not in mechanisms:
             mechanisms[spelled] = _mechanism(*spelled)

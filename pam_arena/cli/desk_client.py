@@ -26,8 +26,8 @@ class DeskClient:
     In a `with` block all requests share a connection. timeout: seconds that an answer may take.
     """
 
-    def __init__(self, path: str = DESK_SOCKET, timeout: float = _TIMEOUT_SECONDS) -> None:
-        self._path, self._timeout = path, timeout
+    def __init__(self, path: str | None = None, timeout: float = _TIMEOUT_SECONDS) -> None:
+        self._path, self._timeout = path or DESK_SOCKET, timeout
         self._kept: httpx.Client | None = None
 
     def __enter__(self) -> "DeskClient":

@@ -41,15 +41,17 @@ _UNCHANGED = "nothing was changed"
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--format", "form", type=click.Choice([*Format]), help="What the files are; found out if left out.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format", "layout", type=click.Choice([one.value for one in Format]), help="What the files are; found out if left out."
+)
 @click.option("--key-file", metavar="FILE|-", help="Has the key or the passphrase of an encrypted file.")
 @click.option("--assign", is_flag=True, help="Give each key to the user whom the file names.")
 @click.option("--user", metavar="USER", default="", help="Whose key it is, where the file names nobody.")
-@click.option("--type", "kind", type=click.Choice([*Kind]), help="Of keys whose file does not say it.")
+@click.option("--type", "kind", type=click.Choice([one.value for one in Kind]), help="Of keys whose file does not say it.")
 @click.option("--digits", type=click.Choice(["6", "8"]), help="Of keys whose file does not say it.")
 @click.option("--period", type=click.IntRange(1, 86400), metavar="SECONDS", help="Of keys whose file does not say it.")
-@click.option("--algorithm", type=click.Choice([*Algorithm]), help="Of keys whose file does not say it.")
+@click.option("--algorithm", type=click.Choice([one.value for one in Algorithm]), help="Of keys whose file does not say it.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @format_option
 def import_tokens(files: tuple[str, ...], output: Output, **options: Any) -> None:
@@ -61,7 +63,7 @@ def import_tokens(files: tuple[str, ...], output: Output, **options: Any) -> Non
         Algorithm(options["algorithm"]) if options["algorithm"] else None,
         options["user"],
     )
-    form = Format(options["form"]) if options["form"] else None
+    form = Format(options["layout"]) if options["layout"] else None
     if [options["key_file"], *files].count("-") > 1:
         raise click.UsageError("- stands for the standard input, which can be read once")
     box = _Box(files, form, options["key_file"], given)
@@ -89,7 +91,8 @@ class _Bar:
     def __init__(self, size: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         on_stderr = Console(stderr=True)
-        self._progress = Progress(*columns, console=on_stderr, disable=not on_stderr.is_terminal, transient=True)
+        self._shown = on_stderr.is_terminal
+        self._progress = Progress(*columns, console=on_stderr, transient=True)
         self._task = self._progress.add_task("Importing", total=size or None)
         self._before = 0
         self._source: BinaryIO | None = None
@@ -102,12 +105,14 @@ class _Bar:
 
     def show(self) -> None:
         """Bring the bar up to date."""
-        self._progress.start()
-        self._progress.update(self._task, completed=self._before + self._place())
+        if self._shown:
+            self._progress.start()
+            self._progress.update(self._task, completed=self._before + self._place())
 
     def stop(self) -> None:
         """Take the bar away: a question is to be asked, or all is said."""
-        self._progress.stop()
+        if self._shown:
+            self._progress.stop()
 
     def _place(self) -> int:
         try:
