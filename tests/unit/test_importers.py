@@ -3,7 +3,6 @@
 import base64
 import datetime
 import io
-import struct
 import time
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
@@ -329,7 +328,7 @@ def test_a_document_type_is_refused_before_anything_is_expanded(data: bytes) -> 
 def test_work_without_bound_is_refused() -> None:
     made = container()
     made.encryption.setup_pbkdf2("the passphrase", iterations=1000, algorithm="aes128-cbc")
-    data = written(made).replace(b"<pkcs5:IterationCount>1000<", b"<pkcs5:IterationCount>99999999999<")
+    data = written(made).replace(b">1000<", b">99999999999<")
     assert b"99999999999" in data
     with pytest.raises(BadImport, match="more than 10000000 iterations"):
         of_pskc(data, nobody)
@@ -381,7 +380,9 @@ def test_a_file_is_recognised(head: str, form: Format) -> None:
 
 def mutated() -> Iterator[bytes]:
     """Good files, for hypothesis to spoil."""
-    yield from (encrypted().encode(), written(container(counter=1)), export(ALICE, BOB).encode())
+    derived = container()
+    derived.encryption.setup_pbkdf2("the passphrase", iterations=10, algorithm="aes128-cbc")
+    yield from (written(derived), encrypted().encode(), written(container(counter=1)), export(ALICE, BOB).encode())
     yield f"serial,seed,type,period,counter,user,pin\nA-1,{HEX},totp,60,1,a,1\n".encode()
     yield f"HOTP/T30/6 a 1 {HEX} 0 123456 2026-03-02T10:00:00L\nHOTP b - {HEX} 5\n".encode()
     yield f'{BASE32}\n" TIME_SKEW 2\n" STEP_SIZE 30\n" DISALLOW_REUSE 5\n12345678\n'.encode()
@@ -393,8 +394,7 @@ SPOILT = st.builds(
     st.sampled_from(list(mutated())),
     st.integers(0, 10_000),
     st.integers(0, 40),
-    st.binary(max_size=12)
-    | st.sampled_from([b"", b"\0", b"-", b"9" * 30, b"&", b"<", "\u0661".encode(), struct.pack(">Q", 2**64 - 1)]),
+    st.binary(max_size=12) | st.sampled_from([b"", b"\0", b"-", b"9" * 30, b"&", b"<", b"\xd9\xa1", b"\xff" * 8]),
 )
 
 
