@@ -37,6 +37,7 @@ class _Open:
 
     job: imports.Import
     last: float = field(factory=time.monotonic)
+    rest_until: float = 0.0
     lock: asyncio.Lock = field(factory=asyncio.Lock)
 
 
@@ -123,7 +124,11 @@ class Importing:
             imports.stage(connection, caller, again, rows, unknown, pins)
             return again
 
+        await asyncio.sleep(one.rest_until - time.monotonic())
+        begun = time.monotonic()
         one.job = await self._desk.change(work)
+        # The store is left to logins for as long as this took, or on a slow disk they would hardly come between.
+        one.rest_until = 2 * time.monotonic() - begun
         return one.job.result()
 
     async def finish(self, caller: Caller, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pam_arena import pin
 from pam_arena.errors import Refusal, VaultError
 from pam_arena.importers.record import place
 from pam_arena.otp import COUNTER_MOST, DIGITS, PERIOD_SECONDS, SEED_BYTES, Algorithm, Kind, Mechanism
+from pam_arena.recovery import SCRATCH_DIGITS
 from pam_arena.secret import Secret
 
 from ..store import imports as store
@@ -24,9 +25,11 @@ from .verbs import SERIAL, lapses
 
 PROBLEMS = 10  # that are told at once
 _LONGEST = 200  # characters of a text in a row
+_SCRATCH_MOST = 100  # codes of a person
 _PIN_LONGEST = 64  # characters
 _DRIFT_MOST = 10**6  # steps
-_NAMES = {"at", "serial", "seed", "type", "algorithm", "digits", "period", "last_step", "drift", "valid_until", "user", "pin"}
+_HOW = ("type", "algorithm", "digits", "period")
+_NAMES = {"at", "serial", "seed", *_HOW, "last_step", "drift", "valid_until", "user", "pin", "scratch"}
 
 
 @define
@@ -41,7 +44,8 @@ class Import:
     same: int = 0
     assigned: int = 0
     pins: int = 0
-    kept: set[str] = field(factory=set)  # those whose own PIN goes before the file's
+    scratch: int = 0
+    kept: set[str] = field(factory=set)  # those whose own PIN and codes go before the file's
     owners: Counter[str] = field(factory=Counter)
 
     def copy(self) -> "Import":
@@ -57,7 +61,8 @@ class Import:
             "assigned": self.assigned,
             "people": len(self.owners),
             "pins": self.pins,
-            "pins_kept": len(self.kept),
+            "scratch_codes": self.scratch,
+            "kept": len(self.kept),
             "same": self.same,
         }
 
@@ -76,6 +81,7 @@ class Row:
     valid_until: int | None
     user: str
     pin: str
+    scratch: tuple[str, ...]
 
 
 def read_rows(caller: Caller, rows: object, assign: bool) -> list[Row]:
@@ -112,6 +118,7 @@ def _read_row(caller: Caller, raw: object, assign: bool, mechanisms: dict[tuple[
         _whole(raw, "valid_until", 0, 0, COUNTER_MOST) or None,
         _text(raw, "user") if assign else "",
         _pin(caller, raw) if assign else "",
+        _scratch(raw) if assign else (),
     )
 
 
@@ -141,6 +148,15 @@ def _whole(raw: dict[str, Any], name: str, default: int, low: int, high: int) ->
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     raise Refusal(f"{_place(raw)}: {name}: {low} to {high} is allowed")
+
+
+def _scratch(raw: dict[str, Any]) -> tuple[str, ...]:
+    codes = raw.get("scratch", [])
+    if not isinstance(codes, list) or len(codes) > _SCRATCH_MOST:
+        raise Refusal(f"{_place(raw)}: scratch: a list of at most {_SCRATCH_MOST} codes is expected")
+    if not all(isinstance(one, str) and one.isascii() and one.isdigit() and len(one) == SCRATCH_DIGITS for one in codes):
+        raise Refusal(f"{_place(raw)}: a scratch code has {SCRATCH_DIGITS} digits")
+    return tuple(dict.fromkeys(codes))
 
 
 def _pin(caller: Caller, raw: dict[str, Any]) -> str:
@@ -258,8 +274,15 @@ def stage(
         none = {"pin": None, "pin_length": None, "pin_set_at": None, "new_pin_until": lapses(caller)}
         added.append({"name": name, **none, **pins.get(name, {})})
     job.pins += sum(one["pin"] is not None for one in added)
-    job.kept |= {row.user for row in fresh if row.pin and row.user in holders and holders[row.user].batch != job.number}
+    brings = [row for row in fresh if row.pin or row.scratch]
+    job.kept |= {row.user for row in brings if row.user in holders and holders[row.user].batch != job.number}
     holders |= store.add_staged_holders(connection, job.number, caller.now, added)
+    new = {row.user for row in brings if row.scratch} - job.kept
+    for name in sorted(new):
+        codes = {code for row in fresh if row.user == name for code in row.scratch}
+        digests = [caller.vault.digest_code(code, name) for code in sorted(codes)]
+        store.add_scratch_codes(connection, holders[name].id, caller.now, digests)
+        job.scratch += len(digests)
     columns = [
         {
             "serial": row.serial,

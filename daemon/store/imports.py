@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from .inventory import Row
-from .schema import NOBODY, State, batch, holder, token
+from .recovery import add_codes
+from .schema import NOBODY, CodeKind, State, batch, holder, recovery, token
 
 ROWS = 1000  # of an import in a transaction: logins wait no longer than for each other
 AUDITED = 250  # of those that need a row of the audit each
@@ -92,6 +93,11 @@ def add_staged_holders(connection: sa.engine.Connection, batch_id: int, at: int,
     return find_holders(connection, [row["name"] for row in rows])
 
 
+def add_scratch_codes(connection: sa.engine.Connection, holder_id: int, at: int, digests: list[bytes]) -> None:
+    """Give a staged holder the recovery codes that they had elsewhere: good until used."""
+    add_codes(connection, holder_id, CodeKind.EMERGENCY, digests, at, None)
+
+
 def settle_some(connection: sa.engine.Connection, batch_id: int, new_pin_until: int) -> list[Row] | None:
     """Turn some staged tokens of an import that is done into plain ones; None if none was left.
 
@@ -125,8 +131,10 @@ def settle_some(connection: sa.engine.Connection, batch_id: int, new_pin_until: 
 
 def undo_some(connection: sa.engine.Connection, batch_id: int) -> int:
     """Delete some rows of an import that is not done; returns how many."""
-    for table in (token, holder):
-        some = sa.select(table.c.id).where(table.c.batch == batch_id).limit(ROWS)
+    mine = sa.select(holder.c.id).where(holder.c.batch == batch_id)
+    for table in (token, recovery, holder):
+        theirs = recovery.c.holder_id.in_(mine) if table is recovery else table.c.batch == batch_id
+        some = sa.select(table.c.id).where(theirs).limit(ROWS)
         if gone := connection.execute(sa.delete(table).where(table.c.id.in_(some))).rowcount:
             return int(gone)
     return 0

@@ -165,7 +165,7 @@ class _Box:
 
     def notes_for(self, assign: bool) -> list[str]:
         """What is to be told of these files."""
-        ignored = f"users and PINs of {self._with_user} keys were not looked at; --assign gives them their keys"
+        ignored = f"users of {self._with_user} keys, their PINs and scratch codes were not looked at: see --assign"
         return [*([ignored] if self._with_user and not assign else []), *self._notes]
 
     def _ask(self, file: str, lock: Lock) -> Secret:
@@ -265,6 +265,8 @@ def _row(record: Record, assign: bool) -> dict[str, Any]:
         row["user"] = record.user
         if record.pin is not None:
             row["pin"] = record.pin.reveal().decode()
+        if record.scratch:
+            row["scratch"] = [one.reveal().decode() for one in record.scratch]
     return row
 
 

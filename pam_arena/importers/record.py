@@ -24,7 +24,8 @@ class Record:
     """One key of a file. `at` says where it stands, for people; `user` is empty where the file names none.
 
     last_step: no code of this step or an earlier one is to work; drift: steps that the key is known to be ahead;
-    valid_until: seconds since 1970 UTC. notes: what of the record is left behind, for people.
+    valid_until: seconds since 1970 UTC. scratch: the user's recovery codes of eight digits. notes: what of the record is
+    left behind, for people.
     """
 
     at: str
@@ -36,6 +37,7 @@ class Record:
     user: str = ""
     pin: Secret | None = None
     valid_until: int | None = None
+    scratch: tuple[Secret, ...] = ()
     notes: tuple[str, ...] = ()
 
 

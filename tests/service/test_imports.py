@@ -146,7 +146,7 @@ def test_without_assign_the_users_of_a_file_are_not_looked_at(service: Service, 
     done = arenactl(desk, "token", "import", oath_file(service, SEED, SEED), "-o", "json")
     told = json.loads(done.stdout)
     assert (told["stock"], told["assigned"], people(service)) == (3, 0, [])
-    assert told["notes"] == ["users and PINs of 3 keys were not looked at; --assign gives them their keys"]
+    assert told["notes"] == ["users of 3 keys, their PINs and scratch codes were not looked at: see --assign"]
 
 
 def test_the_pin_that_a_holder_has_goes_before_the_files(service: Service, desk: DeskService) -> None:
@@ -154,7 +154,7 @@ def test_the_pin_that_a_holder_has_goes_before_the_files(service: Service, desk:
     desk.do("/tokens/K-1/assign", {"holder": "daemon"})
     mine = people(service)[0]
     done = arenactl(desk, "token", "import", oath_file(service, SEED[2:] + "99", SEED), "--assign", "-o", "json")
-    assert (json.loads(done.stdout)["pins"], json.loads(done.stdout)["pins_kept"]) == (1, 1)
+    assert (json.loads(done.stdout)["pins"], json.loads(done.stdout)["kept"]) == (1, 1)
     wait_until(tidy(service))
     assert next(one for one in people(service) if one["name"] == "daemon")["pin"] == mine["pin"]
 
@@ -168,11 +168,16 @@ def test_a_google_authenticator_file_goes_to_its_owner(service: Service, desk: D
     os.chown(path, 1, 1)
     told = json.loads(arenactl(desk, "token", "import", path, "--assign", "-o", "json").stdout)
     assert (told["assigned"], told["people"]) == (1, 1)
-    assert "google-daemon: 2 scratch codes do not go over; new ones: arenactl code emergency daemon" in told["notes"]
+    assert told["scratch_codes"] == 2
     assert any("WINDOW_SIZE 17 does not go over" in note for note in told["notes"])
     assert (in_store(service)[0]["last_step"], in_store(service)[0]["period"]) == (step - 3, 30)
-    code = tokencode(Secret(seed), Mechanism(period=30), int(time.time()) // 30)
-    deny(service, "daemon", split(PIN, code))  # new-PIN mode: there is no PIN yet
+    # There is no PIN yet: a first login with one scratch code, and the other for PIN + new code.
+    deny(service, "daemon", split("", "34567890"))
+    new = [("Choose", PIN), ("Same PIN", PIN), ("PIN + new code", PIN + "23456789"), ("Emergency codes left: 0", None)]
+    grant(service, "daemon", [*split("", "12345678"), *new])
+    for used in ("12345678", "23456789"):
+        deny(service, "daemon", split(PIN, used))
+        assert service.rows(audit)[-1]["reason"] == "recovery-code-used"
 
 
 BAD: list[tuple[str | bytes, str]] = [

@@ -178,7 +178,7 @@ def test_a_google_authenticator_file_brings_skew_and_used_steps() -> None:
     record = read_google(io.BytesIO(text.encode()), "alice")
     assert (record.serial, record.user, record.mechanism) == ("google-alice", "alice", Mechanism(period=30))
     assert (record.last_step, record.drift) == (59000003, -2)
-    assert record.notes == ("1 scratch codes do not go over; new ones: arenactl code emergency alice",)
+    assert record.scratch == (Secret(b"12345678"),)
 
 
 def test_a_google_authenticator_file_that_counts() -> None:
