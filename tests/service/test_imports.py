@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from arena import Service
 from arenad.store.engine import make_engine
-from arenad.store.schema import State, audit, batch, holder
+from arenad.store.schema import State, audit, batch, holder, recovery
 from arenad.store.schema import token as token_table
 from command import arenactl
 from desk_service import DeskService
@@ -219,7 +219,7 @@ def test_a_pin_that_cannot_be_typed_is_refused(service: Service, desk: DeskServi
 
 def test_an_import_whose_client_dies_is_invisible_and_undone(service: Service, desk: DeskService) -> None:
     desk.do("/tokens", {"serial": "K-0", "seed": SEED})
-    row = {**PLAIN, "serial": "K-1", "seed": SEED, "user": "daemon"}
+    row = {**PLAIN, "serial": "K-1", "seed": SEED, "user": "daemon", "pin": PIN, "scratch": ["12345678"]}
     begun = desk.do("/imports", {"source": "a file", "assign": True})["id"]
     assert desk.do(f"/imports/{begun}/rows", {"rows": [row]})["keys"] == 1
     assert desk.get("/status")["tokens"] == {"stock": 1}
@@ -235,6 +235,7 @@ def test_an_import_whose_client_dies_is_invisible_and_undone(service: Service, d
         wait_until(tidy(service))
         assert [one["serial"] for one in in_store(service)] == ["K-0"]
         assert people(service) == []
+        assert service.rows(recovery) == []
         assert later.ask("POST", f"/imports/{begun}/finish").status_code == 404
     finally:
         later.close()
