@@ -9,7 +9,7 @@ export LC_ALL := C.UTF-8
 APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plugin-pyproject \
 	python3-all python3-babel python3-cffi python3-dev python3-setuptools python3-venv \
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
-	python3-pampy python3-pyotp python3-rich python3-sdnotify python3-segno python3-six python3-sqlalchemy \
+	python3-pampy python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six python3-sqlalchemy \
 	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist clang-format libpam-modules shellcheck valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zstd
 PIP := ruff==0.17.6 mypy==2.4.1

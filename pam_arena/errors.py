@@ -28,6 +28,10 @@ class SeedError(ArenaError):
     """A seed is too short, too long, or neither hex, base32 nor an otpauth URI."""
 
 
+class BadImport(ArenaError):
+    """A file of keys is refused: the text has the line and, where one can be shown, the serial."""
+
+
 class ConfigError(ArenaError):
     """A configuration file was refused: the text has file, key and what is allowed."""
 

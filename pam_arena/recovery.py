@@ -2,7 +2,8 @@
 
 A code is `XXXXX-XXXXX`, in the alphabet of Crockford's base 32 (no I, L, O or U): 50 bits. Its shape alone decides, and
 nobody's passcode has it: a passcode has a digit where the hyphen stands. Like a passcode it may come in one field or in
-two. The shape is looked for in what was typed as it was typed, because an AZERTY hyphen reads as a 6.
+two. Codes that an import brought look like tokencodes: they are not told by their shape, only by being somebody's.
+The shape is looked for in what was typed as it was typed, because an AZERTY hyphen reads as a 6.
 """
 
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from . import pin
 from .secret import Secret
 
+SCRATCH_DIGITS = 8  # of the recovery codes of google-authenticator, which an import brings
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHAPE = re.compile(r"(?P<pin>.*)(?P<code>[0-9A-TV-Za-tv-z]{5}-[0-9A-TV-Za-tv-z]{5})[ \u00a0]*", re.DOTALL)
 _READS_AS = str.maketrans("ILO", "110")

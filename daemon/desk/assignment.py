@@ -66,6 +66,8 @@ def known_holder(connection: Connection, caller: Caller, name: str) -> tuple[int
     """The holder of a name, added if there is none yet: (id, has a PIN)."""
     holder = store.find_holder(connection, name)
     if holder is None:
+        if store.is_staged(connection, name):
+            raise Refusal(f"an import under way brings {name}: try again when that is over")
         return store.add_holder(connection, name, caller.now), False
     return holder.id, holder.pin is not None
 

@@ -20,7 +20,7 @@ from .dates import end_of
 from .life import require_slot, through
 from .tokens import shown
 
-_SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _GENERATED_BYTES = 20  # 160 bits (RFC 4226 section 4, R6)
 _GENERATED_PERIOD = 30  # seconds: what phone apps know
 _REACH = 10  # steps either side that are looked at, to tell a phone whose clock is wrong
@@ -34,7 +34,7 @@ def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) ->
     """
     enrolment = _enrolment(wanted)
     serial = wanted.get("serial") or enrolment.serial or "A" + secrets.token_hex(4).upper()
-    if not isinstance(serial, str) or not _SERIAL.fullmatch(serial):
+    if not isinstance(serial, str) or not SERIAL.fullmatch(serial):
         raise Refusal(f"serial {serial!r}: allowed: 1 to 64 letters, digits and . _ : / -, beginning with a letter or digit")
     if store.serial_exists(connection, serial):
         raise Refusal(f"serial {serial} exists already: arenactl token show {serial}")

@@ -24,6 +24,7 @@ MAY: dict[str, frozenset[Role]] = {
     "status": _BOTH,
     "token add": _ADMIN,
     "token assign": _ADMIN,
+    "token import": _ADMIN,
     "token unassign": _ADMIN,
     "token list": _BOTH,
     "token show": _BOTH,

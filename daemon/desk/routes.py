@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from pam_arena.errors import Refusal
+from pam_arena.pin import Hasher
 from pam_arena.secret import Secret
 
 from ..audit import Event, append
@@ -21,8 +22,10 @@ from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
 from . import addresses, assignment, codes, enrol, holders, leaving, life, mails, pins, reports, requests, resync, tokens, verbs
+from .assigning import assignment_route
 from .caller import Caller
 from .dates import end_of
+from .importing import Importing, import_routes
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,14 +48,19 @@ class Desk:
         self.spool, self._templates = spool, templates
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
         self.last = time.monotonic()
+        self.importing = Importing(self, Hasher())
 
     def caller(self, request: web.Request, verb: str) -> Caller:
         """Who asks; raises HTTPForbidden for a verb that is not theirs."""
         uid = _uid_of(request)
         if not roles_of(uid, self.config.desk.admin_groups) & MAY[verb]:
             raise web.HTTPForbidden(text=f"uid {uid} may not: {verb}")
+        return self.acting(f"uid:{uid}")
+
+    def acting(self, actor: str) -> Caller:
+        """What a verb is given: who asks, and with what."""
         outbox = Outbox(self.config, self.spool, self._templates)
-        return Caller(f"uid:{uid}", self.vault, self.config, int(time.time()), outbox)
+        return Caller(actor, self.vault, self.config, int(time.time()), outbox)
 
     async def change(self, verb: Verb, *words: Any) -> Any:
         """Run a verb in a transaction of its own; its mails go when that is durable.
@@ -145,6 +153,8 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
         shows("/why/{ref}", "why", verbs.why, "ref"),
+        *import_routes(desk, desk.importing),
+        assignment_route(desk),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]

@@ -91,6 +91,7 @@ async def _serve(desk: Desk, listening: socket.socket) -> None:
     # A copy: asyncio from Python 3.13 on unlinks the path of a socket that it closes, and this one is systemd's.
     site = web.SockSite(runner, listening, shutdown_timeout=5)
     await site.start()
+    await desk.importing.start()
     sdnotify.SystemdNotifier().notify("READY=1")
     while not stop.is_set() and time.monotonic() - desk.last < IDLE_SECONDS:
         try:

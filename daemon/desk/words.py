@@ -99,6 +99,7 @@ _LOST = ("the key is lost", "give out codes: arenactl code temporary {user}; fou
 _EVENTS: dict[str, str] = {
     "token-add": "key {serial} added",
     "token-assign": "key {serial} assigned",
+    "token-import": "keys imported",
     "token-unassign": "key {serial} taken back",
     "token-enable": "key {serial} enabled",
     "token-disable": "key {serial} disabled",

@@ -97,8 +97,12 @@ def examine(connection: sa.engine.Connection, vault: Vault, code: Code, attempt:
     match = max((_match(slot, vault, code, attempt, typing) for slot in account.slots), key=_rank)
     rescue = None if attempt.forward or attempt.pin_alone else recovery.find(attempt.first, attempt.second, attempt.policy)
     passcode, password = typing.split(match.slot.mechanism.digits)
+    # A scratch code that an import brought has eight digits: what ends in so many is looked for, whoever has none.
+    asked = rescue if rescue is not None else typing.split(recovery.SCRATCH_DIGITS)[0]
+    found = find_code(connection, account.holder_id, vault.digest_code(asked.code, attempt.name))
+    if found is not None and not (match.near or match.far or attempt.forward or attempt.pin_alone):
+        rescue = asked
     typed = passcode if rescue is None else rescue
-    found = find_code(connection, account.holder_id, vault.digest_code(typed.code, attempt.name))
     pin_right = pin.verify(vault.open_pin(account.pin, account.owner), typed.pin)
     return Finding(
         account,

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
-from .schema import NOBODY, State, failure, holder, is_in_effect, origin, state_at, token
+from .schema import NOBODY, State, failure, holder, is_holder, is_in_effect, origin, state_at, token
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
 YEAR_DAYS = 365  # failures of that many days are counted together
@@ -101,7 +101,7 @@ _TOKENS = (
         token.c.wrong_pins,
     )
     .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect(), _is_owned())))
-    .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""))
+    .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""), is_holder())
 )
 # Whom the slots are for first: a key that was lost years ago must not push out one that works, nor one the desk may enable.
 _LAST_SLOTS = {State.EXPIRED: 1, State.DISABLED: 1, State.LOST: 2, State.RETIRED: 2}

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, is_in_effect, origin, state_at, stranger, token
+from .schema import NOBODY, State, audit, holder, is_holder, is_in_effect, origin, state_at, stranger, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -52,8 +52,14 @@ def add_holder(connection: sa.engine.Connection, name: str, at: int, **values: A
 
 
 def find_holder(connection: sa.engine.Connection, name: str) -> Row | None:
-    """A holder by name; nobody is none."""
-    return connection.execute(sa.select(holder).where(holder.c.name == name, holder.c.id != NOBODY)).first()
+    """A holder by name; nobody is none, and neither is one of an import that is still under way."""
+    return connection.execute(sa.select(holder).where(holder.c.name == name, holder.c.id != NOBODY, is_holder())).first()
+
+
+def is_staged(connection: sa.engine.Connection, name: str) -> bool:
+    """Whether a name is one that an import brings which is still under way."""
+    wanted = sa.select(holder.c.id).where(holder.c.name == name, sa.not_(is_holder()))
+    return connection.execute(wanted).first() is not None
 
 
 TOKEN = sa.select(
@@ -112,7 +118,7 @@ def count_tokens(connection: sa.engine.Connection, at: int) -> dict[str, int]:
 
 def count_holders(connection: sa.engine.Connection) -> tuple[int, int]:
     """How many holders have a PIN, and how many have none."""
-    counted = sa.select(sa.func.count(), sa.func.count(holder.c.pin)).where(holder.c.id != NOBODY)
+    counted = sa.select(sa.func.count(), sa.func.count(holder.c.pin)).where(holder.c.id != NOBODY, is_holder())
     everybody, with_pin = connection.execute(counted).one()
     return int(with_pin), int(everybody - with_pin)
 

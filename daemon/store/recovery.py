@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena import recovery as codes
 
-from .schema import NOBODY, CodeKind, holder, recovery
+from .schema import NOBODY, CodeKind, holder, is_holder, recovery
 
 
 @frozen
@@ -71,7 +71,7 @@ def count_left(connection: sa.engine.Connection, holder_id: int, at: int) -> int
 
 def has_usable_code(connection: sa.engine.Connection, name: str, at: int) -> bool:
     """Whether a name has a code that the desk gave out and that may still be used."""
-    found = sa.select(holder.c.id).where(holder.c.name == name)
+    found = sa.select(holder.c.id).where(holder.c.name == name, is_holder())
     whose = connection.execute(found).scalar()
     return whose is not None and count_left(connection, whose, at) > 0
 

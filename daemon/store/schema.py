@@ -96,6 +96,12 @@ def is_in_effect() -> Any:
     return sa.or_(token.c.state != sa.literal_column("'staged'"), done)
 
 
+def is_holder() -> Any:
+    """Whether a holder is no part of an import that is still under way, as an SQL expression."""
+    done = sa.exists().where(batch.c.id == holder.c.batch, batch.c.done)
+    return sa.or_(holder.c.batch.is_(None), done)
+
+
 def state_at(at: Any) -> Any:
     """The state of a token that is in effect, at the time `at`, as an SQL expression."""
 

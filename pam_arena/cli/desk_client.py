@@ -1,5 +1,6 @@
 """The client of desk.sock. A failure ends the command with its sentence on stderr and the exit status of its kind."""
 
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote
 
@@ -21,10 +22,26 @@ class Failure(click.ClickException):
 
 
 class DeskClient:
-    """One request a call; path parts after the first are quoted, every second one is a name from the command line."""
+    """One request a call; path parts after the first are quoted, every second one is a name from the command line.
 
-    def __init__(self, path: str = DESK_SOCKET) -> None:
-        self._path = path
+    In a `with` block all requests share a connection. timeout: seconds that an answer may take.
+    """
+
+    def __init__(self, path: str | None = None, timeout: float = _TIMEOUT_SECONDS) -> None:
+        self._path, self._timeout = path or DESK_SOCKET, timeout
+        self._kept: httpx.Client | None = None
+
+    def __enter__(self) -> "DeskClient":
+        self._kept = self._connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _connect(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(uds=self._path), timeout=self._timeout)
 
     def get(self, *parts: str, query: dict[str, str] | None = None) -> Any:
         """Ask for something."""
@@ -46,7 +63,7 @@ class DeskClient:
     def _request(self, method: str, parts: tuple[str, ...], query: dict[str, str] | None, body: dict[str, Any] | None) -> Any:
         path = "".join(part if n % 2 == 0 else quote(part, safe="") for n, part in enumerate(parts))
         try:
-            with httpx.Client(transport=httpx.HTTPTransport(uds=self._path), timeout=_TIMEOUT_SECONDS) as client:
+            with nullcontext(self._kept) if self._kept is not None else self._connect() as client:
                 response = client.request(method, f"http://desk{path}", params=query, json=body)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:

@@ -9,6 +9,7 @@ import click
 from .codes import show_codes
 from .desk_client import DeskClient
 from .group import Group
+from .imports import assign_from, import_tokens
 from .output import Output, confirm, day, format_option, last_day
 
 _STATES = ["stock", "unproven", "requested", "active", "disabled", "expired", "lost", "retired"]
@@ -23,12 +24,20 @@ def token() -> None:
 
 
 @token.command("assign")
-@click.argument("serial")
-@click.argument("user")
+@click.argument("serial", required=False)
+@click.argument("user", required=False)
 @click.option("--until", metavar="DATE", help=_UNTIL)
+@click.option("--from", "file", metavar="CSV", help="Assign many: rows of serial,user; all of them, or none.")
+@click.option("--dry-run", is_flag=True, help="With --from: say what would happen, and change nothing.")
 @format_option
-def assign_token(serial: str, user: str, until: str | None, output: Output) -> None:
+def assign_token(
+    serial: str | None, user: str | None, until: str | None, file: str | None, dry_run: bool, output: Output
+) -> None:
     """Make a key a user's: active, and in new-PIN mode unless they have a PIN."""
+    if file is not None and serial is None and until is None:
+        return assign_from(file, dry_run, output)
+    if file is not None or serial is None or user is None or dry_run:
+        raise click.UsageError("give SERIAL and USER, or --from CSV, which --dry-run belongs to")
     show_key(DeskClient().post("/tokens/", serial, "/assign", body=_given(holder=user, until=until)), output)
 
 
@@ -166,3 +175,6 @@ def _two_codes() -> list[str]:
     if len(codes) != 2:
         raise click.UsageError(f"stdin has {len(codes)} lines; two codes are expected, in the order the key showed them")
     return codes
+
+
+token.add_command(import_tokens)
