@@ -77,6 +77,7 @@ setup(
         "click>=8.1",
         "cryptography>=38",
         "httpx>=0.23",
+        "prometheus_client>=0.16",
         "pyotp>=2.6",
         "rich>=13.3",
         "sdnotify>=0.3",

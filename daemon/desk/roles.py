@@ -40,6 +40,9 @@ MAY: dict[str, frozenset[Role]] = {
     "grant revoke": _BOTH,
     "report observe": _BOTH,
     "why": _BOTH,
+    "audit list": _BOTH,
+    "audit verify": _BOTH,
+    "metrics": _BOTH,
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

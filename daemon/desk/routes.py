@@ -1,8 +1,10 @@
 """The HTTP interface of the desk: which path is which verb. Roles are checked before anything is read of a request."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +18,7 @@ from ..sockets import peer_uid
 from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
-from . import codes, holders, reports, resync, verbs
+from . import audits, codes, holders, reports, resync, verbs
 from .caller import Caller
 from .roles import MAY, roles_of
 
@@ -25,11 +27,17 @@ Verb = Callable[..., Any]
 
 
 class Desk:
-    """The verbs' surroundings, and the time of the last request."""
+    """The verbs' surroundings, the time of the last request, and how many are under way.
 
-    def __init__(self, config: Config, vault: Vault, master: Secret, writer: Writer, reader: Reader) -> None:
+    spool: where mails wait; counts: the file that the login daemon leaves its counts in.
+    """
+
+    def __init__(
+        self, config: Config, vault: Vault, master: Secret, writer: Writer, reader: Reader, spool: Path, counts: Path
+    ) -> None:
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
-        self.last = time.monotonic()
+        self.spool, self.counts = spool, counts
+        self.last, self.under_way = time.monotonic(), 0
 
     def caller(self, request: web.Request, verb: str) -> Caller:
         """Who asks; raises HTTPForbidden for a verb that is not theirs."""
@@ -99,6 +107,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
         shows("/why/{ref}", "why", verbs.why, "ref"),
+        lists("/audit", "audit list", audits.list_audit, *audits.QUERY),
+        shows("/audit/verify", "audit verify", audits.verify),
+        web.post("/audit/heads", _check_heads(desk)),
+        web.get("/metrics", _metrics(desk)),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]
@@ -139,6 +151,26 @@ def _key_export(desk: Desk) -> Handler:
             lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk"))
         )
         return web.json_response({"export": document})
+
+    return handle
+
+
+def _check_heads(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "audit verify")
+        return web.json_response(await desk.read(audits.check_heads, caller, await _body(request)))
+
+    return handle
+
+
+def _metrics(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "metrics")
+        # Imported when first asked for: most hosts never are.
+        verb = importlib.import_module(".metrics", __package__).metrics
+        accept = request.headers.get("Accept", "")
+        text, form = await desk.read(verb, caller, desk.counts, desk.spool, accept)
+        return web.Response(body=text, headers={"Content-Type": form})
 
     return handle
 

@@ -16,13 +16,15 @@ from aiohttp import web
 
 from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
-from ..config import load
+from ..config import COUNTS, load
+from ..journal import Journal
 from ..keyfile import noted_key
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .routes import Desk, Handler, routes
+from .words import tell
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def make_app(desk: Desk) -> web.Application:
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        desk.last = time.monotonic()
+        desk.under_way += 1
         try:
             return await handler(request)
         except (Refusal, SeedError) as refusal:
@@ -48,6 +50,7 @@ def make_app(desk: Desk) -> web.Application:
             log.error("%s", error)
             return web.json_response({"error": str(error), "exit": 3}, status=503)
         finally:
+            desk.under_way -= 1
             desk.last = time.monotonic()
 
     app = web.Application(middlewares=[errors], client_max_size=64 * 1024)
@@ -55,21 +58,22 @@ def make_app(desk: Desk) -> web.Application:
     return app
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
     engine = open_store(config.store.url)
-    writer = Writer(engine)
+    master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
+    vault = Vault(master)
+    writer = Writer(engine, Journal(journal_path, "arena-desk", vault.key_id, tell).tell)
     try:
-        master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
-        vault = Vault(master)
         noted = noted_key(config.store.url)
         if noted is None:
             raise StoreError("the store is new: start arenad once, it completes it (systemctl start arenad)")
         if noted != vault.key_id:
             raise ArenaError(f"the store was made under master key {noted}, and this one is {vault.key_id}")
-        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine)), listening))
+        desk = Desk(config, vault, master, writer, Reader(engine), spool, runtime / COUNTS)
+        asyncio.run(_serve(desk, listening))
     finally:
         writer.close()
     return 0
@@ -84,7 +88,7 @@ async def _serve(desk: Desk, listening: socket.socket) -> None:
     site = web.SockSite(runner, listening, shutdown_timeout=5)
     await site.start()
     sdnotify.SystemdNotifier().notify("READY=1")
-    while not stop.is_set() and time.monotonic() - desk.last < IDLE_SECONDS:
+    while not stop.is_set() and (desk.under_way or time.monotonic() - desk.last < IDLE_SECONDS):
         try:
             await asyncio.wait_for(stop.wait(), IDLE_SECONDS / 10)
         except TimeoutError:

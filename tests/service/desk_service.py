@@ -21,7 +21,7 @@ class DeskService:
         self._listening.listen(64)
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
         env["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(service.config), "desk"]
+        command = [sys.executable, "-c", LAUNCH, *service.arenad, "desk"]
         fd = self._listening.fileno()
         self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
 
