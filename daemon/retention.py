@@ -36,9 +36,12 @@ def dropped_link(detail: str) -> Link | None:
 
 
 def _beyond(connection: sa.engine.Connection, max_size: int) -> int:
-    """The id up to which rows are to go, for the rest to take `max_size` bytes; ids have no gaps."""
+    """The id up to which rows are to go, once all take more than `max_size` bytes; ids have no gaps.
+
+    A hundredth more goes than has to: each time leaves a row behind, and would be due again at once.
+    """
     one = row_size(connection, _SAMPLE) if max_size else 0.0
     if not one:
         return 0
-    oldest, newest = read_anchor(connection).id, read_head(connection).id
-    return oldest + max(0, newest - oldest - int(max_size / one))
+    oldest, newest, most = read_anchor(connection).id, read_head(connection).id, int(max_size / one)
+    return newest - most + most // 100 if newest - oldest > most else 0

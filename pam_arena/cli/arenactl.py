@@ -14,10 +14,12 @@ from typing import Any
 
 import click
 
+from .audit import audit, metrics
 from .desk_client import DeskClient
 from .group import Group, survive_any_locale
 from .holders import code, grant, holder, pin, report
 from .output import Output, format_option
+from .support import support
 from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
@@ -29,8 +31,10 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, pin, code, grant, report):
+for group in (token, holder, pin, code, grant, report, audit):
     main.add_command(group)
+for command in (metrics, support):
+    main.add_command(command)
 
 
 @main.command()

@@ -25,24 +25,28 @@ class DeskClient:
     def __init__(self, path: str = DESK_SOCKET) -> None:
         self._path = path
 
-    def get(self, *parts: str, query: dict[str, str] | None = None) -> Any:
-        """Ask for something."""
-        return self._request("GET", parts, query, None)
+    def get(self, *parts: str, query: dict[str, str] | None = None, timeout: float = _TIMEOUT_SECONDS) -> Any:
+        """Ask for something; timeout in seconds."""
+        return self._request("GET", parts, timeout, params=query).json()
 
-    def post(self, *parts: str, body: dict[str, Any] | None = None) -> Any:
-        """Have something done."""
-        return self._request("POST", parts, None, body)
+    def post(self, *parts: str, body: dict[str, Any] | None = None, timeout: float = _TIMEOUT_SECONDS) -> Any:
+        """Have something done; timeout in seconds."""
+        return self._request("POST", parts, timeout, json=body).json()
 
-    def _request(self, method: str, parts: tuple[str, ...], query: dict[str, str] | None, body: dict[str, Any] | None) -> Any:
+    def text(self, *parts: str, accept: str) -> str:
+        """Ask for something that is no JSON, in a form of HTTP's Accept."""
+        return self._request("GET", parts, _TIMEOUT_SECONDS, headers={"Accept": accept}).text
+
+    def _request(self, method: str, parts: tuple[str, ...], timeout: float, **what: Any) -> httpx.Response:
         path = "".join(part if n % 2 == 0 else quote(part, safe="") for n, part in enumerate(parts))
         try:
-            with httpx.Client(transport=httpx.HTTPTransport(uds=self._path), timeout=_TIMEOUT_SECONDS) as client:
-                response = client.request(method, f"http://desk{path}", params=query, json=body)
-            answer = response.json()
+            with httpx.Client(transport=httpx.HTTPTransport(uds=self._path), timeout=timeout) as client:
+                response = client.request(method, f"http://desk{path}", **what)
+            answer = {} if response.is_success else response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Failure(_down(self._path, error), _DOWN) from None
         if response.is_success:
-            return answer
+            return response
         raise Failure(str(answer.get("error", "refused")), int(answer.get("exit", 1)))
 
 
