@@ -1,7 +1,7 @@
 """The configuration: arena.toml, then arena.toml.d/*.toml in order; a later file wins, key by key.
 
 A file that cannot be read, an unknown section or key, a bad value, or keys that contradict each other are refused with
-the file, the key and what is allowed. Keys whose capability this release does not have accept their default alone.
+the file, the key and what is allowed.
 """
 
 import grp

@@ -6,6 +6,7 @@ a group fails, the group is rolled back and each job runs again alone, so that o
 What the audit noted is told (to the journal) once it is durable and the queue rests: the answer goes first.
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from pam_arena.errors import ArenaError, StoreError
 from ..audit import Noted, take_noted
 from .engine import explain
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Job = Callable[[sa.engine.Connection], T]
 
@@ -33,7 +36,7 @@ _UNTOLD = 1024  # rows that may wait for a rest
 class Writer:
     """Runs jobs in order of arrival. `close` finishes those that were accepted.
 
-    tell: gets every row of the audit that was committed, in order; it must not raise, and not wait.
+    tell: gets every row of the audit that was committed, in order; it must not wait.
     """
 
     def __init__(self, engine: sa.engine.Engine, tell: Tell | None = None) -> None:
@@ -86,7 +89,10 @@ class Writer:
     def _tell_all(self) -> None:
         untold, self._untold = self._untold, []
         if untold and self._tell is not None:
-            self._tell(untold)
+            try:
+                self._tell(untold)
+            except Exception as error:  # this thread must outlive whatever becomes of the telling
+                log.error("the journal was not told of %d rows of the audit: %s", len(untold), type(error).__name__)
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
         if not group:

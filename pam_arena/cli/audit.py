@@ -45,20 +45,20 @@ def audit() -> None:
 def list_audit(follow: bool, output: Output, **filters: Any) -> None:
     """What was done, the newest last, in plain words."""
     query = {name: str(value) for name, value in filters.items() if value is not None}
+    newest = DeskClient().get("/audit", query={"limit": "1"}) if follow else []  # before: what comes between is not lost
     found = DeskClient().get("/audit", query=query)
     if not follow:
         output.table(found, ("at", "holder", "what", "ref") if output.is_table else _COLUMNS)
         return
     try:
-        output.stream(chain(found, _coming(query, found)), _COLUMNS, _line)
+        output.stream(chain(found, _coming(query, found or newest)), _COLUMNS, _line)
     except KeyboardInterrupt:  # how it is meant to end
         sys.exit(0)
 
 
-def _coming(query: dict[str, str], found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows as they are written, after those that were found."""
-    newest = DeskClient().get("/audit", query={"limit": "1"})
-    last = max(one["id"] for one in (found or newest or [{"id": 0}]))
+def _coming(query: dict[str, str], seen: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows as they are written, after those that were seen."""
+    last = max((one["id"] for one in seen), default=0)
     while True:
         rows = DeskClient().get("/audit", query={**query, "after": str(last), "limit": "1000"})
         for row in rows:
@@ -114,7 +114,7 @@ def _heads_in_journal(key: str) -> tuple[list[str], str]:
             return list(found), "cannot be read: be root, or in the group systemd-journal"
         for line in done.stdout.splitlines():
             entry = json.loads(line)
-            if entry.get("ARENA_KEY") == key and "ARENA_AUDIT_ROW" in entry:
+            if entry.get("ARENA_KEY") == key and isinstance(entry.get("ARENA_AUDIT_ROW"), str):
                 found[f"{entry['ARENA_AUDIT_ROW']}:{entry['ARENA_AUDIT_HASH']}"] = None
     return list(found), ""
 
