@@ -61,11 +61,11 @@ def read_time(name: str, text: str, now: int) -> int:
         except ValueError:
             continue
     try:
-        return now - int(seconds(text.strip().removeprefix("-")))
+        if (back := int(seconds(text.strip().removeprefix("-")))) <= now:
+            return now - back
     except ValueError:
-        raise Refusal(
-            f'{name}: {text!r}: allowed: "2026-11-24", "2026-11-24 08:30" (UTC), or how long ago: "2h", "3d"'
-        ) from None
+        pass
+    raise Refusal(f'{name}: {text!r}: allowed: "2026-11-24", "2026-11-24 08:30" (UTC), or how long ago: "2h", "3d"')
 
 
 def _number(name: str, text: str | None, low: int, high: int) -> int | None:
@@ -119,6 +119,16 @@ class _Walk:
         first = store.first_id(self._connection)
         if first is not None and first <= self.anchor.id:
             return Break(first, "reordered", f"row {first} stands before row {self.anchor.id + 1}, where the audit begins")
+        while True:
+            if broken := self._go_on():
+                return broken
+            # In this order: a row that came since would tell of a newer anchor.
+            anchor = store.read_anchor(self._connection)
+            if store.read_head(self._connection).id <= self.last.id:
+                return self._check_anchor(anchor)
+
+    def _go_on(self) -> Break | None:
+        """Through all rows that are there."""
         while rows := store.read_rows(self._connection, self.last.id, _CHUNK):
             for row in rows:
                 if row.id != self.last.id + 1:
@@ -131,7 +141,7 @@ class _Walk:
                 self.last, self.checked = store.Link(row.id, row.hash), self.checked + 1
                 if row.event == DROP_EVENT:
                     self._dropped = dropped_link(row.detail)
-        return self._check_anchor()
+        return None
 
     def _was_dropped_meanwhile(self) -> bool:
         return store.read_anchor(self._connection).id > self.last.id
@@ -141,18 +151,16 @@ class _Walk:
         which = f"row {first} is" if first == last else f"rows {first} to {last} are"
         return Break(first, "missing", f"{which} missing")
 
-    def _check_anchor(self) -> Break | None:
+    def _check_anchor(self, anchor: store.Link) -> Break | None:
         """What was dropped, was dropped by arenad: the newest row of its kind tells the same."""
-        if not self.anchor.id and self._dropped is None:
+        if not self.checked and anchor.id:
+            return Break(anchor.id + 1, "missing", f"every row after row {anchor.id} is missing")
+        if self._dropped == (anchor if anchor.id else None):
             return None
-        if not self.checked:
-            return Break(self.anchor.id + 1, "missing", f"every row after row {self.anchor.id} is missing")
-        if self._dropped is not None and self._dropped.id > self.anchor.id and self._was_dropped_meanwhile():
-            return None
-        if self._dropped != self.anchor:
-            problem = f"rows up to {self.anchor.id} are missing, and no row of the audit says that they were dropped"
-            return Break(self.anchor.id, "missing", problem)
-        return None
+        if not anchor.id:
+            return Break(1, "missing", "rows were dropped, and where the audit begins is not known any more")
+        problem = f"rows up to {anchor.id} are missing, and no row of the audit says that they were dropped"
+        return Break(anchor.id, "missing", problem)
 
 
 def _explain(connection: Connection, before: store.Link, row: Any) -> Break:

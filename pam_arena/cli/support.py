@@ -30,6 +30,10 @@ _UNITS = (
     *("arenad.socket", "arenad.service", "arenad-key.service", "arena-desk.socket", "arena-desk.service"),
     *("arena-mail.path", "arena-mail.service"),
 )
+_PROPERTIES = (
+    *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus", "StatusText", "NRestarts"),
+    *("ActiveEnterTimestamp", "InactiveEnterTimestamp", "MemoryCurrent", "NeedDaemonReload", "FragmentPath", "DropInPaths"),
+)
 _PACKAGES = ("libpam-arena", "arenad", "python3-pam-arena", "systemd", "openssh-server", "python3-sqlalchemy", "libsqlite3-0")
 _SSHD = {
     *("usepam", "kbdinteractiveauthentication", "passwordauthentication", "pubkeyauthentication", "authenticationmethods"),
@@ -99,10 +103,7 @@ def _parts() -> Iterator[Part]:
     yield "config.json", lambda: scrub_text(_run(_ARENAD, "config", "show"))
     yield "config-check.txt", lambda: scrub_text(_run(_ARENAD, "config", "check", either=True))
     yield "config-files.txt", _config_files
-    yield (
-        "units.txt",
-        lambda: scrub_text(_run("systemctl", "status", "--no-pager", "--full", "--lines=0", *_UNITS, either=True)),
-    )
+    yield "units.txt", _units
     yield "journal.txt", _journal
     yield "store.json", lambda: _run(_ARENAD, "summary")
     yield "status.json", lambda: _asked("/status")
@@ -135,6 +136,13 @@ def _config_files() -> str:
     except OSError as error:
         raise _Missing(f"{error.filename}: {error.strerror}") from None
     return "".join(f"{stat.st_mode & 0o7777:04o} {stat.st_uid}:{stat.st_gid} {stat.st_size} {file}\n" for file, stat in stats)
+
+
+def _units() -> str:
+    """What systemd says of our units, property by property: `systemctl status` would show command lines of drop-ins."""
+    properties = [word for name in _PROPERTIES for word in ("-p", name)]
+    lines = (line.partition("=") for line in _run("systemctl", "show", *properties, *_UNITS).splitlines())
+    return "".join(f"{name}{equals}{scrub_text(value)}\n" for name, equals, value in lines)
 
 
 def _journal() -> str:

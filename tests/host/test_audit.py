@@ -147,7 +147,7 @@ def check_useful(files: dict[str, str], holder: Holder) -> None:
     assert files["missing.txt"] == "", files["missing.txt"]
     assert '"help": "4242"' in files["config.json"] and '"verdict": "good"' in files["config-check.txt"]
     assert "arena.toml.d/canary.toml" in files["config-files.txt"]
-    assert "Active: active (running)" in files["units.txt"]
+    assert "Id=arenad.service" in files["units.txt"] and "SubState=running" in files["units.txt"]
     assert "ready: key" in files["journal.txt"] and "[scrubbed]" in files["journal.txt"]
     store = json.loads(files["store.json"])
     assert (

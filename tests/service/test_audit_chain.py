@@ -226,6 +226,17 @@ def test_rows_that_end_while_they_are_verified_are_no_break(chain: Chain, monkey
     assert (walk.anchor.id, walk.checked) == (5, 6)
 
 
+def test_rows_that_end_behind_the_walk_are_no_break(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention ends rows that were verified already, and its own row comes at the end."""
+    monkeypatch.setattr(audits, "_CHUNK", 3)
+    walk = audits._Walk(connection := read_only(open_store(chain.url)))
+    assert walk._go_on() is None
+    chain.drop(Audit(keep=25.5 * DAY, max_size=0), chunk=2)
+    assert walk.go() is None
+    connection.close()
+    assert (walk.anchor.id, walk.checked, walk.last.id) == (0, 13, 13)
+
+
 def test_a_meta_row_is_all_that_an_anchor_takes(chain: Chain) -> None:
     chain.drop(Audit(keep=25.5 * DAY, max_size=0), chunk=1)
     with read_only(open_store(chain.url)) as connection:
