@@ -169,23 +169,23 @@ def test_the_newest_row_is_never_dropped(chain: Chain) -> None:
 
 def test_rows_beyond_the_size_go_oldest_first(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
-    chain.add(*[1] * 9000)
+    chain.add(*[1] * 1500)
     with read_only(open_store(chain.url)) as connection:
         one = row_size(connection, 1000)
-    chain.drop(Audit(keep=0, max_size=2**20))
+    chain.drop(Audit(keep=0, max_size=2**17))
     found = chain.verify()
     assert found["verdict"] == "good"
-    assert 0.98 * 2**20 < int(str(found["rows"])) * one <= 2**20
-    assert chain.drop(Audit(keep=0, max_size=2**20)) == 0
+    assert 0.97 * 2**17 < int(str(found["rows"])) * one <= 2**17
+    assert chain.drop(Audit(keep=0, max_size=2**17)) == 0
 
 
 def test_the_size_of_a_row_is_what_sqlite_takes_for_it(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
-    chain.add(*[1] * 20_000)
+    chain.add(*[1] * 3000)
     with read_only(open_store(chain.url)) as connection:
         one = row_size(connection, 1000)
         used = "SELECT sum(pgsize) FROM dbstat WHERE name LIKE '%audit%'"
-        taken = int(connection.exec_driver_sql(used).scalar() or 0) / 20_000
+        taken = int(connection.exec_driver_sql(used).scalar() or 0) / 3000
     assert 0.75 < one / taken < 1.25
 
 
