@@ -9,13 +9,14 @@ export LC_ALL := C.UTF-8
 APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plugin-pyproject \
 	python3-all python3-babel python3-cffi python3-dev python3-setuptools python3-venv \
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
-	python3-pampy python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six python3-sqlalchemy \
+	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
+	python3-sqlalchemy \
 	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist clang-format libpam-modules shellcheck valgrind \
-	ca-certificates iproute2 mmdebstrap openssh-client util-linux zstd
+	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
 PIP := ruff==0.17.6 mypy==2.4.1
 # mypy reads these: Debian 12's SQLAlchemy has no types yet.
 PIP_TYPES := SQLAlchemy==2.0.40 aiohttp==3.11.16 alembic==1.13.2 argon2-cffi==23.1.0 attrs==25.3.0 cffi==1.17.1 \
-	click==8.2.0 cryptography==43.0.0 httpx==0.28.1 pyotp==2.9.0 rich==13.9.4 segno==1.6.6
+	click==8.2.0 cryptography==43.0.0 httpx==0.28.1 prometheus_client==0.21.1 pyotp==2.9.0 rich==13.9.4 segno==1.6.6
 
 PYTHON := .venv/bin/python
 # The lists above are in the stamp's name: changed lists, new set-up.

@@ -31,11 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="arenad", description="One-time codes for PAM logins: the service. See arenad(8).")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_PATH, metavar="FILE")
     parser.add_argument("--spool", type=Path, default=configuration.SPOOL, metavar="FOLDER")
+    parser.add_argument("--run", type=Path, default=configuration.RUNTIME, metavar="FOLDER")
+    parser.add_argument("--journal", type=Path, default=configuration.JOURNAL, metavar="SOCKET")
     parts = parser.add_subparsers(dest="part", metavar="PART")
     parts.add_parser("login", help="the login daemon (the default); started by arenad.service")
     parts.add_parser("desk", help="the desk's service; started by arena-desk.socket")
     parts.add_parser("mail", help="send the mails of the spool; started by arena-mail.path")
     parts.add_parser("migrate", help="create the store, or bring it to this release's schema")
+    parts.add_parser("summary", help="the store's schema and how many rows it has, as JSON; used by arenactl support")
     parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
     parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
     checker = parts.add_parser("config", help="check or show the configuration")
@@ -58,9 +61,11 @@ def main(argv: list[str] | None = None) -> int:
 def _run(wanted: argparse.Namespace) -> int:
     # Each part imports what it needs and no more: the login daemon is to be small and quick to start.
     if wanted.part in (None, "login"):
-        return int(importlib.import_module(".login.service", __package__).run(wanted.config, wanted.spool))
+        login = importlib.import_module(".login.service", __package__)
+        return int(login.run(wanted.config, wanted.spool, wanted.run, wanted.journal))
     if wanted.part == "desk":
-        return int(importlib.import_module(".desk.service", __package__).run(wanted.config, wanted.spool))
+        desk = importlib.import_module(".desk.service", __package__)
+        return int(desk.run(wanted.config, wanted.spool, wanted.run, wanted.journal))
     if wanted.part == "mail":
         return int(importlib.import_module(".mail.service", __package__).run(wanted.config, wanted.spool))
     if wanted.part == "migrate":
@@ -69,6 +74,8 @@ def _run(wanted: argparse.Namespace) -> int:
         url = configuration.load(wanted.config).store.url
         migrate = importlib.import_module(".store.migrate", __package__).migrate
         print(as_owner(store_path(url).parent, lambda: str(migrate(url))))
+    elif wanted.part == "summary":
+        print(importlib.import_module(".summary", __package__).summarise(configuration.load(wanted.config).store.url))
     elif wanted.part == "make-key":
         print(importlib.import_module(".keyfile", __package__).make_key(configuration.load(wanted.config).store.url))
     elif wanted.part == "import-key":

@@ -7,6 +7,7 @@ import enum
 import hashlib
 import json
 import secrets
+from typing import Any
 
 import sqlalchemy as sa
 from attrs import fields, frozen
@@ -73,6 +74,16 @@ class Event:
     ref: str | None = None
 
 
+@frozen
+class Noted:
+    """A row that was written, for who tells of it once it is durable. row: its id in the chain; 0 for a stranger's."""
+
+    at: int
+    event: Event
+    row: int = 0
+    hash: bytes = b""
+
+
 # Built once: every login appends a row.
 _LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
 _INSERT = sa.insert(audit)
@@ -80,6 +91,7 @@ _INSERT_STRANGER = sa.insert(stranger)
 _PUSH_OUT = sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last"))
 STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
 _COLUMNS = tuple(attribute.name for attribute in fields(Event))
+_NOTED = "arena-noted"  # what a connection wrote and nobody took yet
 
 
 def new_ref() -> str:
@@ -92,10 +104,16 @@ def chain(previous: bytes, values: dict[str, str | int | None]) -> bytes:
     return hashlib.sha256(previous + json.dumps(values, sort_keys=True).encode()).digest()
 
 
+def chain_row(previous: bytes, row: Any) -> bytes:
+    """The hash that a row of the store is to have after the one of the hash `previous`."""
+    return chain(previous, {name: getattr(row, name) for name in (*_COLUMNS, "at")})
+
+
 def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
     """Add a row; at is in seconds since 1970 UTC."""
     values, digest = _next_row(connection, at, event)
-    connection.execute(_INSERT, {**values, "hash": digest})
+    added = connection.execute(_INSERT, {**values, "hash": digest}).inserted_primary_key[0]
+    _noted_on(connection).append(Noted(int(at), event, added, digest))
 
 
 def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -> None:
@@ -103,6 +121,18 @@ def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -
     values, _ = _next_row(connection, at, event)
     added = connection.execute(_INSERT_STRANGER, values).inserted_primary_key[0]
     connection.execute(_PUSH_OUT, {"last": added - STRANGERS})
+    _noted_on(connection).append(Noted(int(at), event))
+
+
+def take_noted(connection: sa.engine.Connection) -> list[Noted]:
+    """What was noted on a connection since the last call; for after the commit."""
+    noted: list[Noted] = connection.info.pop(_NOTED, [])
+    return noted
+
+
+def _noted_on(connection: sa.engine.Connection) -> list[Noted]:
+    noted: list[Noted] = connection.info.setdefault(_NOTED, [])
+    return noted
 
 
 def _next_row(connection: sa.engine.Connection, at: float, event: Event) -> tuple[dict[str, str | int | None], bytes]:

@@ -1,7 +1,7 @@
 """The configuration: arena.toml, then arena.toml.d/*.toml in order; a later file wins, key by key.
 
 A file that cannot be read, an unknown section or key, a bad value, or keys that contradict each other are refused with
-the file, the key and what is allowed. Keys whose capability this release does not have accept their default alone.
+the file, the key and what is allowed.
 """
 
 import grp
@@ -24,6 +24,9 @@ from .config_values import BadValue, Reader
 
 DEFAULT_PATH = Path("/etc/arena/arena.toml")
 SPOOL = Path("/var/spool/arena/out")  # mails on their way: no key of the file, because units name it
+RUNTIME = Path("/run/arena/login")  # systemd's, for the login daemon: gone when it ends
+COUNTS = "counts.json"  # there: what it counted, for the desk's service
+JOURNAL = Path("/run/systemd/journal/socket")
 YEARLY_FAILURES = 200  # of 365 days over all origins; past them the next code is always wanted
 _SHIPPED_GROUPS = {"arena-exempt", "arena-admin"}  # the defaults name them, and no package makes them
 _STEP = 30  # seconds; the shortest that a token has, so that slow typing is never reckoned too low
@@ -138,10 +141,10 @@ class Mail:
 
 @frozen
 class Audit:
-    """[audit]"""
+    """[audit]: keep in seconds, max_size in bytes; 0 is without an end."""
 
-    keep: str = _key("3y", values.only("3y"))
-    max_size: str = _key("1GiB", values.only("1GiB"))
+    keep: float = _key(3 * values.UNITS["y"], values.span(86400, 36600 * 86400, none=""))
+    max_size: int = _key(2**30, values.size(2**20, 2**40))
 
 
 @frozen

@@ -22,6 +22,7 @@ _LONGEST_LINE = 255  # characters of any text
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
+_SIZE = re.compile(r"\s*(?P<number>[0-9]{1,15}(\.[0-9]{1,9})?)\s*((?P<unit>[KMGT])(i?B)?|B)?\s*")
 _MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?P<domain>[^@]+)")
 
 # What a text fills in at its longest: a prompt has to fit then too.
@@ -214,13 +215,17 @@ def domain(value: Any) -> str:
     return value
 
 
-def only(default: Any) -> Reader:
-    """The reader of a key whose capability this release does not have."""
+def size(low: int, high: int) -> Reader:
+    """A size as systemd writes it ("1GiB", "500M"), in bytes, both ends included; "" is none, and 0."""
 
-    def read(value: Any) -> Any:
-        if value != default or type(value) is not type(default):
-            raise BadValue(f'"{default}" alone: this release does not have more')
-        return value
+    def read(value: Any) -> int:
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if value == "" and isinstance(value, str):
+            return 0
+        length = int(float(found["number"]) * 1024 ** (" KMGT".index(found["unit"] or " "))) if found else -1
+        if not low <= length <= high:
+            raise BadValue(f'a size such as "500MiB" or "1GiB", from {low // 2**20}MiB to {high // 2**40}TiB, or ""')
+        return length
 
     return read
 

@@ -53,6 +53,9 @@ MAY: dict[str, frozenset[Role]] = {
     "why": _BOTH,
     "mail list": _BOTH,
     "mail test": _ADMIN,  # to any address
+    "audit list": _BOTH,
+    "audit verify": _BOTH,
+    "metrics": _BOTH,
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

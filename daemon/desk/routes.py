@@ -1,6 +1,7 @@
 """The HTTP interface of the desk: which path is which verb. Roles are checked before anything is read of a request."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,7 +22,23 @@ from ..sockets import peer_uid
 from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
-from . import addresses, assignment, codes, enrol, holders, leaving, life, mails, pins, reports, requests, resync, tokens, verbs
+from . import (
+    addresses,
+    assignment,
+    audits,
+    codes,
+    enrol,
+    holders,
+    leaving,
+    life,
+    mails,
+    pins,
+    reports,
+    requests,
+    resync,
+    tokens,
+    verbs,
+)
 from .assigning import assignment_route
 from .caller import Caller
 from .dates import end_of
@@ -33,7 +50,10 @@ Verb = Callable[..., Any]
 
 
 class Desk:
-    """The verbs' surroundings, and the time of the last request."""
+    """The verbs' surroundings, the time of the last request, and how many are under way.
+
+    spool: where mails wait; templates: their texts; counts: the file that the login daemon leaves its counts in.
+    """
 
     def __init__(
         self,
@@ -42,12 +62,14 @@ class Desk:
         master: Secret,
         writer: Writer,
         reader: Reader,
+        *,
         spool: Path,
         templates: Path,
+        counts: Path,
     ) -> None:
-        self.spool, self._templates = spool, templates
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
-        self.last = time.monotonic()
+        self.spool, self._templates, self.counts = spool, templates, counts
+        self.last, self.under_way = time.monotonic(), 0
         self.importing = Importing(self, Hasher())
 
     def caller(self, request: web.Request, verb: str) -> Caller:
@@ -155,6 +177,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         shows("/why/{ref}", "why", verbs.why, "ref"),
         *import_routes(desk, desk.importing),
         assignment_route(desk),
+        lists("/audit", "audit list", audits.list_audit, *audits.QUERY),
+        shows("/audit/verify", "audit verify", audits.verify),
+        web.post("/audit/heads", _check_heads(desk)),
+        web.get("/metrics", _metrics(desk)),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]
@@ -230,6 +256,26 @@ def _key_export(desk: Desk) -> Handler:
             lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk"))
         )
         return web.json_response({"export": document})
+
+    return handle
+
+
+def _check_heads(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "audit verify")
+        return web.json_response(await desk.read(audits.check_heads, caller, await _body(request)))
+
+    return handle
+
+
+def _metrics(desk: Desk) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = desk.caller(request, "metrics")
+        # Imported when first asked for: most hosts never are.
+        verb = importlib.import_module(".metrics", __package__).metrics
+        accept = request.headers.get("Accept", "")
+        text, form = await desk.read(verb, caller, desk.counts, desk.spool, accept)
+        return web.Response(body=text, headers={"Content-Type": form})
 
     return handle
 

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
-from ..config import load
+from ..config import COUNTS, load
+from ..journal import Journal
 from ..keyfile import noted_key
 from ..letters.templates import FOLDER
 from ..outbox import settle_held
@@ -25,6 +26,7 @@ from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .routes import Desk, Handler, routes
+from .words import tell
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def make_app(desk: Desk) -> web.Application:
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        desk.last = time.monotonic()
+        desk.under_way += 1
         try:
             return await handler(request)
         except (Refusal, SeedError) as refusal:
@@ -51,6 +53,7 @@ def make_app(desk: Desk) -> web.Application:
             log.error("%s", error)
             return web.json_response({"error": str(error), "exit": 3}, status=503)
         finally:
+            desk.under_way -= 1
             desk.last = time.monotonic()
 
     app = web.Application(middlewares=[errors], client_max_size=_LONGEST_BODY)
@@ -58,15 +61,15 @@ def make_app(desk: Desk) -> web.Application:
     return app
 
 
-def run(config_path: Path, spool: Path) -> int:
+def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
     engine = open_store(config.store.url)
-    writer = Writer(engine)
+    master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
+    vault = Vault(master)
+    writer = Writer(engine, Journal(journal_path, "arena-desk", vault.key_id, tell).tell)
     try:
-        master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
-        vault = Vault(master)
         noted = noted_key(config.store.url)
         if noted is None:
             raise StoreError("the store is new: start arenad once, it completes it (systemctl start arenad)")
@@ -76,8 +79,9 @@ def run(config_path: Path, spool: Path) -> int:
             writer.submit(lambda connection: settle_held(connection, spool)).result()
         except StoreError as error:  # what needs the spool will say so; all else goes on
             log.error("%s", error)
-        templates = config_path.with_name(FOLDER)
-        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine), spool, templates), listening))
+        templates, counts = config_path.with_name(FOLDER), runtime / COUNTS
+        desk = Desk(config, vault, master, writer, Reader(engine), spool=spool, templates=templates, counts=counts)
+        asyncio.run(_serve(desk, listening))
     finally:
         writer.close()
     return 0
@@ -93,7 +97,7 @@ async def _serve(desk: Desk, listening: socket.socket) -> None:
     await site.start()
     await desk.importing.start()
     sdnotify.SystemdNotifier().notify("READY=1")
-    while not stop.is_set() and time.monotonic() - desk.last < IDLE_SECONDS:
+    while not stop.is_set() and (desk.under_way or time.monotonic() - desk.last < IDLE_SECONDS):
         try:
             await asyncio.wait_for(stop.wait(), IDLE_SECONDS / 10)
         except TimeoutError:

@@ -2,7 +2,7 @@
 
 import datetime
 
-from ..audit import Reason
+from ..audit import Event, Reason
 from ..store.inventory import Row
 from ..store.schema import State
 
@@ -124,6 +124,7 @@ _EVENTS: dict[str, str] = {
     "mail": "mail left",
     "mail-test": "test mail left",
     "key-export": "master key exported",
+    "audit-drop": "old rows of the audit dropped",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
 
@@ -140,6 +141,12 @@ def explain(reason: str, detail: str = "", user: str = "", serial: str = "") -> 
     drift = f" (drift of {detail} steps)" if detail else ""
     known = user if user and not user.startswith("~") else "USER"
     return what.format(detail=detail, until=until, drift=drift), remedy.format(user=known, serial=serial or "SERIAL")
+
+
+def tell(event: Event) -> str:
+    """A row for the journal: whose it is, what happened, and who did it."""
+    whose = f"{event.holder}: " if event.holder else ""
+    return f"{whose}{describe(event)}" + (f" (by {event.actor})" if event.actor else "")
 
 
 def describe(row: Row) -> str:

@@ -20,17 +20,20 @@ from pam_arena.errors import ConfigError, Refusal, StoreError
 
 from ..clock import SystemClock
 from ..config import Config, check_groups, load
+from ..journal import Journal, sentence
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
+from .chores import HeadTeller, Keeper, Reporter
+from .counts import Counts
 from .decoys import prepare
 from .listener import Listener
 from .news import News
 from .policy import Manners, forget_groups
 from .selfservice import SelfService
-from .session import Counts, Desk
+from .session import Desk
 from .settle import MailOrder
 from .verifier import Verifier
 
@@ -41,16 +44,18 @@ HELD = ".held"  # of a mail in the spool (spool.py, which is not loaded for its 
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
 
 
-def run(config_path: Path, spool: Path) -> int:
+def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> int:
     """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_SEQPACKET, "arenad", "arenad.socket arenad.service")
     engine = open_store(config.store.url)
     vault = Vault(read_master_key(os.environ.get("CREDENTIALS_DIRECTORY")))
-    writer = Writer(engine)
+    journal = Journal(journal_path, "arenad", vault.key_id, sentence)
+    writer = Writer(engine, journal.tell)
     try:
         prepare(writer, vault, SystemClock(), pin.Hasher())
-        asyncio.run(_serve(_Service(config_path, config, writer, spool), listening, engine, vault))
+        service = _Service(config_path, config, writer, spool)
+        asyncio.run(_serve(service, listening, engine, vault, journal, runtime))
     finally:
         writer.close()
     return 0
@@ -84,7 +89,8 @@ class _Service:
         counts = self.counts
         return (
             f"{conversations} conversations, {pending} attempts waiting; since the start"
-            f" {counts.granted} granted, {counts.denied} denied, {counts.unavailable} without a verdict"
+            f" {counts.total('granted')} granted, {counts.total('denied')} denied,"
+            f" {counts.total('unavailable')} without a verdict"
         )
 
     def post(self, order: MailOrder, name: str) -> None:
@@ -119,7 +125,9 @@ class _Service:
         )
 
 
-async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault) -> None:
+async def _serve(
+    service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault, journal: Journal, runtime: Path
+) -> None:
     config, writer = service.config, service.writer
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores, news=service.news)
@@ -128,23 +136,29 @@ async def _serve(service: _Service, listening: socket.socket, engine: sa.engine.
     manners = Manners(plain=not _speaks_utf8())
     desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, manners, own)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
+    head = HeadTeller(Reader(engine), journal)
+    keeper = Keeper(writer, lambda: service.config.audit, lambda: verifier.pending)
+    reporter = Reporter(runtime, service.counts, journal)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
     loop.add_signal_handler(signal.SIGINT, service.stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier)
+    loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier, keeper)
     await service.touch_store()
     await service.settle_held()
     listener.start()
     _warn(config)
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
-    chores = [loop.create_task(_pulse(service, listener, verifier)), loop.create_task(_tidy(verifier))]
+    reports = reporter.run(lambda: (listener.conversations, verifier.pending))
+    work = (_pulse(service, listener, verifier), _tidy(verifier), reports, head.run(), keeper.run())
+    chores = [loop.create_task(one) for one in work]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
     for chore in chores:
         chore.cancel()
     await listener.stop()
     verifier.close()
+    await head.tell()
 
 
 def _speaks_utf8() -> bool:
@@ -152,7 +166,7 @@ def _speaks_utf8() -> bool:
     return locale.nl_langinfo(locale.CODESET).upper() in ("UTF-8", "UTF8")
 
 
-def _reload(service: _Service, verifier: Verifier) -> None:
+def _reload(service: _Service, verifier: Verifier, keeper: Keeper) -> None:
     monotonic_us = int(asyncio.get_running_loop().time() * 1_000_000)
     service.notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
     try:
@@ -160,6 +174,7 @@ def _reload(service: _Service, verifier: Verifier) -> None:
         forget_groups()
         log.info("configuration reloaded")
         _warn(service.config)
+        keeper.look_again()
     except ConfigError as error:
         log.error("configuration not reloaded, the previous one stays in force: %s", error)
     service.notifier.notify("READY=1")

@@ -33,6 +33,7 @@ from .admission import (
     Door,
 )
 from .attempt import Attempt
+from .counts import Counts
 from .policy import Manners
 from .selfservice import SelfService, Who
 from .settle import MailOrder, Subject
@@ -53,12 +54,6 @@ class Line(Protocol):
     def expect_answer(self, seconds: float) -> None: ...
 
     def close(self) -> None: ...
-
-
-class Counts:
-    """What STATUS tells, since the start."""
-
-    granted = denied = unavailable = 0
 
 
 @frozen
@@ -139,7 +134,7 @@ class Session:
         if admission.code is not None:
             if admission.by_grant:
                 await self._desk.verifier.note_grant(admission.name, self._service, admission.address, admission.uid)
-                self._desk.counts.granted += 1
+            self._desk.counts.count("granted" if admission.by_grant else "not-asked", self._service)
             log.info("%s: not asked: %s", self._service, admission.why)
             return self._finish(admission.code)
         manner = self._desk.manners.of(self._desk.config(), self._service, start.options)
@@ -203,17 +198,19 @@ class Session:
         self._line.expect_answer(self._admission.service.answer_timeout or self._desk.config().login.answer_timeout)
 
     async def _verify(self, attempt: Attempt) -> None:
-        due = self._due()
+        due, begun = self._due(), self._desk.clock.monotonic()
         self._take(attempt)
         self._learn(verified := await self._desk.verifier.verify(attempt))
+        self._desk.counts.took(self._desk.clock.monotonic() - begun)
         await self._hold_back(verified, due)
         self._go_on(verified.verdict)
 
     async def _verify_next(self, attempt: Attempt) -> None:
         assert self._subject is not None
-        due = self._due()
+        due, begun = self._due(), self._desk.clock.monotonic()
         self._take(attempt)
         self._learn(verified := await self._desk.verifier.verify_next(attempt, self._subject))
+        self._desk.counts.took(self._desk.clock.monotonic() - begun)
         await self._hold_back(verified, due)
         self._go_on(verified.verdict)
 
@@ -240,7 +237,7 @@ class Session:
         due = self._due()
         reply = await self._desk.own.answer(step, Who(self._admission.name, self._admission.uid))
         if isinstance(reply, holder_talk.Proved) and reply.ref:
-            self._desk.counts.denied += 1
+            self._desk.counts.count("denied", self._service)
             await asyncio.sleep(due - asyncio.get_running_loop().time())
         self._go_on(reply)
 
@@ -257,7 +254,7 @@ class Session:
 
     async def _hold_back(self, verified: Verified, due: float) -> None:
         if verified.verdict.outcome is talk.Outcome.DENIED:
-            self._desk.counts.denied += 1
+            self._desk.counts.count("denied", self._service)
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     def _take(self, attempt: Attempt) -> None:
@@ -314,7 +311,7 @@ class Session:
         if result is talk.Result.GRANTED and self._operation in _HOLDERS_OWN:
             return PAM_SUCCESS
         if result is talk.Result.GRANTED:
-            self._desk.counts.granted += 1
+            self._desk.counts.count("granted", self._service)
             self._opened = True
             return PAM_SUCCESS
         return PAM_AUTHTOK_ERR if self._operation is Operation.CHANGE_PIN else PAM_AUTH_ERR
@@ -330,7 +327,7 @@ class Session:
         self.working = False
         self._asked = False
         if code in (PAM_AUTHINFO_UNAVAIL, PAM_SYSTEM_ERR):
-            self._desk.counts.unavailable += 1
+            self._desk.counts.count("unavailable", self._service)
         elif self._observes:
             code = PAM_IGNORE
         if self._talk is not None:

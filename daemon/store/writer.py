@@ -2,8 +2,11 @@
 
 A job is a function of a connection inside a BEGIN IMMEDIATE. Its future resolves only after the commit. When a job of
 a group fails, the group is rolled back and each job runs again alone, so that one cannot spoil another's.
+
+What the audit noted is told (to the journal) once it is durable and the queue rests: the answer goes first.
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,19 +18,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pam_arena.errors import ArenaError, StoreError
 
+from ..audit import Noted, take_noted
 from .engine import explain
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Job = Callable[[sa.engine.Connection], T]
 
+Tell = Callable[[list[Noted]], None]
+
 GROUP = 256  # jobs a commit
+_REST_SECONDS = 0.002  # without a job; then what was committed is told
+_UNTOLD = 1024  # rows that may wait for a rest
 
 
 class Writer:
-    """Runs jobs in order of arrival. `close` finishes those that were accepted."""
+    """Runs jobs in order of arrival. `close` finishes those that were accepted.
 
-    def __init__(self, engine: sa.engine.Engine) -> None:
-        self._engine = engine
+    tell: gets every row of the audit that was committed, in order; it must not wait.
+    """
+
+    def __init__(self, engine: sa.engine.Engine, tell: Tell | None = None) -> None:
+        self._engine, self._tell = engine, tell
+        self._untold: list[Noted] = []
         self._queue: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._connection: sa.engine.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="arena-writer", daemon=True)
@@ -47,7 +61,7 @@ class Writer:
             self._connection.close()
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
+        while (first := self._next()) is not None:
             group, last = [first], False
             while len(group) < GROUP and not self._queue.empty():
                 item = self._queue.get()
@@ -59,6 +73,26 @@ class Writer:
             self._commit([item for item in group if item[1].set_running_or_notify_cancel()])
             if last:
                 break
+        self._tell_all()
+
+    def _next(self) -> tuple[Job[Any], Future[Any]] | None:
+        """The next job; when none comes for a moment, what was committed is told."""
+        if self._untold:
+            try:
+                if len(self._untold) < _UNTOLD:
+                    return self._queue.get(timeout=_REST_SECONDS)
+            except queue.Empty:
+                pass
+            self._tell_all()
+        return self._queue.get()
+
+    def _tell_all(self) -> None:
+        untold, self._untold = self._untold, []
+        if untold and self._tell is not None:
+            try:
+                self._tell(untold)
+            except Exception as error:  # this thread must outlive whatever becomes of the telling
+                log.error("the journal was not told of %d rows of the audit: %s", len(untold), type(error).__name__)
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
         if not group:
@@ -68,6 +102,7 @@ class Writer:
                 self._connection = self._engine.connect()
             with self._connection.begin():
                 results = [job(self._connection) for job, _ in group]
+            noted = take_noted(self._connection)
         except Exception as error:  # whatever a job raises is its future's: this thread must outlive it
             self._drop_connection()
             if len(group) > 1:
@@ -78,6 +113,7 @@ class Writer:
             return
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
+        self._untold += noted
 
     def _drop_connection(self) -> None:
         """Start afresh after a failure: a connection that saw an I/O error may hold a broken page in its cache."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from .audit import audit, metrics
 from .codes import code, grant, pin
 from .desk_client import DeskClient
 from .enrol import add_token, prove_token
@@ -23,6 +24,7 @@ from .mails import mail
 from .output import Output, format_option
 from .reports import report
 from .requests import request
+from .support import support
 from .tokens import token
 
 _ARENAD = "/usr/sbin/arenad"
@@ -34,8 +36,10 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, request, pin, code, grant, report, mail):
+for group in (token, holder, request, pin, code, grant, report, audit, mail):
     main.add_command(group)
+for command in (metrics, support):
+    main.add_command(command)
 for command in (add_token, prove_token):
     token.add_command(command)
 

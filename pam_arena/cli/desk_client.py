@@ -45,7 +45,7 @@ class DeskClient:
 
     def get(self, *parts: str, query: dict[str, str] | None = None) -> Any:
         """Ask for something."""
-        return self._request("GET", parts, query, None)
+        return self._request("GET", parts, params=query).json()
 
     def get_all(self, path: str, query: dict[str, str], key: str) -> list[dict[str, Any]]:
         """A list that comes in parts: what the last one of a part has as `key` is where the next begins."""
@@ -58,18 +58,22 @@ class DeskClient:
 
     def post(self, *parts: str, body: dict[str, Any] | None = None) -> Any:
         """Have something done."""
-        return self._request("POST", parts, None, body)
+        return self._request("POST", parts, json=body).json()
 
-    def _request(self, method: str, parts: tuple[str, ...], query: dict[str, str] | None, body: dict[str, Any] | None) -> Any:
+    def text(self, *parts: str, accept: str) -> str:
+        """Ask for something that is no JSON, in a form of HTTP's Accept."""
+        return self._request("GET", parts, headers={"Accept": accept}).text
+
+    def _request(self, method: str, parts: tuple[str, ...], **what: Any) -> httpx.Response:
         path = "".join(part if n % 2 == 0 else quote(part, safe="") for n, part in enumerate(parts))
         try:
             with nullcontext(self._kept) if self._kept is not None else self._connect() as client:
-                response = client.request(method, f"http://desk{path}", params=query, json=body)
-            answer = response.json()
+                response = client.request(method, f"http://desk{path}", **what)
+            answer = {} if response.is_success else response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Failure(_down(self._path, error), _DOWN) from None
         if response.is_success:
-            return answer
+            return response
         raise Failure(str(answer.get("error", "refused")), int(answer.get("exit", 1)))
 
 

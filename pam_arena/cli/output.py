@@ -6,7 +6,7 @@ import functools
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -69,6 +69,17 @@ class Output:
             Console(file=sys.stdout, highlight=False, markup=False).print(table)
             click.echo(f"{len(rows)} in all")
 
+    def stream(self, rows: Iterable[dict[str, Any]], columns: Sequence[str], line: Callable[[dict[str, Any]], str]) -> None:
+        """Many things as they come: for people a line each, made by `line`; JSON a document a line."""
+        if self._form == "csv":
+            _csv(columns, [])
+        for row in rows:
+            if self._form == "csv":
+                _csv(columns, [row], header=False)
+            else:
+                click.echo(json.dumps(row) if self._form == "json" else line(row))
+            sys.stdout.flush()
+
 
 def format_option(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option -o, and an Output by the name `output`."""
@@ -106,9 +117,10 @@ def qr_code(text: str) -> str:
     return drawn.getvalue()
 
 
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]], *, header: bool = True) -> None:
     out = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-    out.writeheader()
+    if header:
+        out.writeheader()
     out.writerows({name: _cell(row[name]) for name in columns} for row in rows)
 
 

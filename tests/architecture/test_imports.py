@@ -102,7 +102,7 @@ def test_the_daemon_is_known_by_its_installed_name(path: Path) -> None:
     assert not {name for name in imports(path, DAEMON, "arenad") if name.split(".")[0] == "daemon"}
 
 
-HEAVY = ("aiohttp", "httpx", "rich", "click", "alembic")
+HEAVY = ("aiohttp", "httpx", "rich", "click", "alembic", "prometheus_client")
 
 
 def loaded_by(module: str) -> set[str]:

@@ -67,7 +67,7 @@ def test_stopping_takes_the_sockets_away_and_starting_brings_them_back(spare: Ho
     spare.run("systemctl", "stop", *UNITS)
     assert spare.run("ls", "/run/arena").stdout == ""
     spare.run("systemctl", "start", *UNITS)
-    assert spare.run("ls", "/run/arena").stdout == "auth.sock\ndesk.sock\n"
+    assert spare.run("ls", "/run/arena").stdout == "auth.sock\ndesk.sock\nlogin\n"
 
 
 def test_a_missing_key_is_named_in_the_journal(spare: Host) -> None:

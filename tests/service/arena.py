@@ -54,6 +54,9 @@ class Service:
         self._listening.listen(4096)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
+        self.journald = folder / "journald"
+        self.arenad = ["-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
+        self.arenad += ["--run", str(folder), "--journal", str(self.journald)]
         migrate(config.load(self.config).store.url)
 
     def start(self) -> None:
@@ -64,7 +67,7 @@ class Service:
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             **self.environment,
         }
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
+        command = [sys.executable, "-c", LAUNCH, *self.arenad]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,)

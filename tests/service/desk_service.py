@@ -32,18 +32,7 @@ class DeskService:
         service = self.service
         env = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(service.folder)}
         env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}
-        command = [
-            sys.executable,
-            "-c",
-            LAUNCH,
-            "-m",
-            "arenad",
-            "--config",
-            str(service.config),
-            "--spool",
-            str(service.spool),
-            "desk",
-        ]
+        command = [sys.executable, "-c", LAUNCH, *service.arenad, "desk"]
         fd = self._listening.fileno()
         self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
 
