@@ -9,15 +9,15 @@ from aiohttp import web
 
 from pam_arena.secret import Secret
 
-from ..audit import Event, append
 from ..config import Config
 from ..keyfile import SEALED, export_key, noted_key
 from ..sockets import peer_uid
 from ..store.engine import Reader
+from ..store.marks import KEY_EXPORTED, note_time, read_time
 from ..store.writer import Writer
 from ..vault import Vault
 from . import codes, holders, reports, resync, verbs
-from .caller import Caller
+from .caller import Caller, Connection
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -125,7 +125,8 @@ def _key_status(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         desk.caller(request, "key status")
         noted = await asyncio.to_thread(noted_key, desk.config.store.url)
-        return web.json_response({"key": desk.vault.key_id, "store": noted, "credential": str(SEALED)})
+        exported = await desk.read(read_time, KEY_EXPORTED)
+        return web.json_response({"key": desk.vault.key_id, "store": noted, "credential": str(SEALED), "exported_at": exported})
 
     return handle
 
@@ -135,12 +136,15 @@ def _key_export(desk: Desk) -> Handler:
         caller = desk.caller(request, "key export")
         passphrase = Secret(str((await _body(request)).get("passphrase", "")).encode())
         document = await asyncio.to_thread(export_key, desk.master, passphrase)
-        await desk.change(
-            lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk"))
-        )
+        await desk.change(_note_export, caller)
         return web.json_response({"export": document})
 
     return handle
+
+
+def _note_export(connection: Connection, caller: Caller) -> None:
+    caller.note(connection, "key-export")
+    note_time(connection, KEY_EXPORTED, caller.now)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -88,6 +88,8 @@ _EVENTS: dict[str, str] = {
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
     "key-export": "master key exported",
+    "backup": "backup made",
+    "restore": "restored from a backup",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
 

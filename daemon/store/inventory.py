@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, is_in_effect, origin, state_at, stranger, token
+from .schema import NOBODY, State, audit, holder, is_held, is_in_effect, origin, state_at, stranger, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -56,6 +56,7 @@ def find_holder(connection: sa.engine.Connection, name: str) -> Row | None:
     return connection.execute(sa.select(holder).where(holder.c.name == name, holder.c.id != NOBODY)).first()
 
 
+_RESTORED: Any = sa.literal_column("'restored from a backup: arenactl token resync '")
 _TOKEN = sa.select(
     token.c.id,
     token.c.serial,
@@ -64,9 +65,9 @@ _TOKEN = sa.select(
     token.c.digits,
     token.c.period,
     state_at(sa.bindparam("at")).label("state"),
-    token.c.why,
+    sa.case((is_held(), _RESTORED.concat(token.c.serial)), else_=token.c.why).label("why"),
     token.c.valid_until,
-    token.c.drift,
+    sa.case((token.c.kind == "hotp", 0), else_=token.c.drift).label("drift"),
     token.c.wrong_pins,
     token.c.last_step,
     token.c.created_at,

@@ -17,7 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 _TIMES = frozenset(
-    ("at", "created_at", "used_at", "pin_set_at", "new_pin_until", "granted_at", "valid_until", "wait_until", "seen_at")
+    (
+        "made_at",
+        "exported_at",
+        "at",
+        "created_at",
+        "used_at",
+        "pin_set_at",
+        "new_pin_until",
+        "granted_at",
+        "valid_until",
+        "wait_until",
+        "seen_at",
+    )
 )
 
 

@@ -6,6 +6,7 @@ import pwd
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,9 +78,14 @@ def test_a_key_is_assigned_only_to_a_user_that_exists_and_once(desk: DeskService
 
 def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskService) -> None:
     assert "too short" in desk.ask("POST", "/key/export", {"passphrase": "short"}).json()["error"]
+    assert desk.get("/key")["exported_at"] is None
     document = json.loads(desk.ask("POST", "/key/export", {"passphrase": "a long enough phrase"}).json()["export"])
     assert document["key"] == desk.ask("GET", "/key").json()["store"]
     assert desk.service.key.hex() not in json.dumps(document)
+    first = desk.get("/key")["exported_at"]
+    assert abs(first - time.time()) < 60
+    desk.do("/key/export", {"passphrase": "a long enough phrase"})
+    assert desk.get("/key")["exported_at"] >= first
 
 
 @pytest.mark.parametrize("verb", sorted(MAY))
