@@ -17,11 +17,21 @@ from ..store.marks import KEY_EXPORTED, note_time, read_time
 from ..store.writer import Writer
 from ..vault import Vault
 from . import codes, holders, reports, resync, verbs
+from .body import Kind, read_body
 from .caller import Caller, Connection
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Verb = Callable[..., Any]
+
+_NEW_TOKEN: dict[str, Kind] = {
+    "serial": str,
+    "seed": str,
+    "type": str,
+    "digits": (int, str),
+    "period": (int, str),
+    "algorithm": str,
+}
 
 
 class Desk:
@@ -71,10 +81,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 
         return web.post(path, handle)
 
-    def does_as_told(path: str, verb: str, function: Verb, name: str) -> web.RouteDef:
+    def does_as_told(path: str, verb: str, function: Verb, name: str, **kinds: Kind) -> web.RouteDef:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = desk.caller(request, verb)
-            wanted = await _body(request)
+            wanted = await read_body(request, **kinds)
             return web.json_response(await desk.change(function, caller, request.match_info[name], wanted))
 
         return web.post(path, handle)
@@ -88,13 +98,15 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         does("/tokens/{serial}/unassign", "token unassign", verbs.unassign_token, "serial"),
         does("/tokens/{serial}/enable", "token enable", verbs.enable_token, "serial"),
         does("/tokens/{serial}/disable", "token disable", verbs.disable_token, "serial"),
-        does_as_told("/tokens/{serial}/resync", "token resync", resync.resync_token, "serial"),
+        does_as_told("/tokens/{serial}/resync", "token resync", resync.resync_token, "serial", codes=list),
         shows("/holders/{who}", "holder show", holders.show_holder, "who"),
-        does_as_told("/holders/{who}", "holder set", holders.set_holder, "who"),
+        does_as_told("/holders/{who}", "holder set", holders.set_holder, "who", mail=str, language=str),
         does("/holders/{who}/pin/reset", "pin reset", verbs.reset_pin, "who"),
         does("/holders/{who}/unlock", "unlock", verbs.unlock, "who"),
         does("/holders/{who}/codes/emergency", "code emergency", codes.give_emergency_codes, "who"),
-        does_as_told("/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who"),
+        does_as_told(
+            "/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who", days=int, count=int
+        ),
         does("/holders/{who}/grants/revoke", "grant revoke", holders.revoke_grants, "who"),
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
@@ -107,7 +119,7 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 def _add_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token add")
-        return web.json_response(await desk.change(verbs.add_token, caller, await _body(request)), status=201)
+        return web.json_response(await desk.change(verbs.add_token, caller, await read_body(request, **_NEW_TOKEN)), status=201)
 
     return handle
 
@@ -115,7 +127,7 @@ def _add_token(desk: Desk) -> Handler:
 def _assign_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token assign")
-        name = str((await _body(request)).get("holder", ""))
+        name = str((await read_body(request, holder=str)).get("holder", ""))
         return web.json_response(await desk.change(verbs.assign_token, caller, request.match_info["serial"], name))
 
     return handle
@@ -134,7 +146,7 @@ def _key_status(desk: Desk) -> Handler:
 def _key_export(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "key export")
-        passphrase = Secret(str((await _body(request)).get("passphrase", "")).encode())
+        passphrase = Secret(str((await read_body(request, passphrase=str)).get("passphrase", "")).encode())
         document = await asyncio.to_thread(export_key, desk.master, passphrase)
         await desk.change(_note_export, caller)
         return web.json_response({"export": document})
@@ -145,16 +157,6 @@ def _key_export(desk: Desk) -> Handler:
 def _note_export(connection: Connection, caller: Caller) -> None:
     caller.note(connection, "key-export")
     note_time(connection, KEY_EXPORTED, caller.now)
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="the body is to be a JSON object")
-    return body
 
 
 def _uid_of(request: web.Request) -> int:

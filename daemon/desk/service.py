@@ -43,7 +43,8 @@ def make_app(desk: Desk) -> web.Application:
             return web.json_response({"error": str(refusal), "exit": code}, status=_STATUS[code])
         except web.HTTPException as error:
             code = 4 if error.status == 404 else 1
-            return web.json_response({"error": error.text or error.reason, "exit": code}, status=error.status)
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return web.json_response({"error": error.text or error.reason, "exit": code}, status=error.status, headers=allowed)
         except ArenaError as error:
             log.error("%s", error)
             return web.json_response({"error": str(error), "exit": 3}, status=503)
