@@ -16,13 +16,13 @@ from aiohttp import web
 
 from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
-from ..config import load
 from ..keyfile import noted_key
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .routes import Desk, Handler, routes
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,13 @@ IDLE_SECONDS = 60.0
 _STATUS = {1: 409, 3: 503, 4: 404}
 
 
-def make_app(desk: Desk) -> web.Application:
+def make_app(desk: Desk, settings: Settings) -> web.Application:
     """The application: the routes, with every error as JSON."""
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         desk.last = time.monotonic()
+        desk.config = settings.current()
         try:
             return await handler(request)
         except (Refusal, SeedError) as refusal:
@@ -58,7 +59,8 @@ def make_app(desk: Desk) -> web.Application:
 
 def run(config_path: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
-    config = load(config_path)
+    settings = Settings(config_path)
+    config = settings.current()
     listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
     engine = open_store(config.store.url)
     writer = Writer(engine)
@@ -70,16 +72,17 @@ def run(config_path: Path) -> int:
             raise StoreError("the store is new: start arenad once, it completes it (systemctl start arenad)")
         if noted != vault.key_id:
             raise ArenaError(f"the store was made under master key {noted}, and this one is {vault.key_id}")
-        asyncio.run(_serve(Desk(config, vault, master, writer, Reader(engine)), listening))
+        desk = Desk(config, vault, master, writer, Reader(engine))
+        asyncio.run(_serve(desk, settings, listening))
     finally:
         writer.close()
     return 0
 
 
-async def _serve(desk: Desk, listening: socket.socket) -> None:
+async def _serve(desk: Desk, settings: Settings, listening: socket.socket) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    runner = web.AppRunner(make_app(desk), access_log=None)
+    runner = web.AppRunner(make_app(desk, settings), access_log=None)
     await runner.setup()
     # A copy: asyncio from Python 3.13 on unlinks the path of a socket that it closes, and this one is systemd's.
     site = web.SockSite(runner, listening, shutdown_timeout=5)

@@ -41,10 +41,11 @@ class Conv(ctypes.Structure):
     _fields_ = [("conv", Converse), ("data", ctypes.c_void_p)]
 
 
-def call(service, function, user, answers):
+def main():
     """Answer the prompts in order; with no answer left, the conversation fails."""
     pam, libc = ctypes.CDLL("libpam.so.0"), ctypes.CDLL(None)
     libc.calloc.restype = libc.strdup.restype = ctypes.c_void_p
+    service, function, user, *answers = sys.argv[1:]
     said, asked, heard = [], [], []
 
     def converse(count, messages, responses, _data):
@@ -70,9 +71,7 @@ def call(service, function, user, answers):
     result = getattr(pam, f"pam_{function}")(handle, 0)
     seconds = round(time.monotonic() - begun, 3)
     pam.pam_end(handle, result)
-    return {"code": result, "seconds": seconds, "said": said, "asked": asked, "heard": heard}
+    print(json.dumps({"code": result, "seconds": seconds, "said": said, "asked": asked, "heard": heard}))
 
 
-if __name__ == "__main__":
-    service, function, user, *answers = sys.argv[1:]
-    print(json.dumps(call(service, function, user, answers)))
+main()

@@ -1,23 +1,28 @@
 """Runs inside the guest: logins through PAM by root while everything around is replaced, one for each line of stdin.
 
-A line is JSON: [USER, ANSWER...]. For each, as it comes, one line of JSON is printed: "user", PAM's "code", "seconds",
-"said". Each login is a process of its own that loads libpam anew, as sshd's does; what Python needs is loaded before
-anything changes, and never again.
+A line is JSON: [USER, ANSWER...]. For each, as it comes, one line of JSON is printed: what authenticate.py says of it, with
+"user"; or "code" -1 and what was "said" where not even libpam could be loaded. Each login is a program of its own, started
+anew with the libraries that the disk has at that moment, as sshd starts itself anew for each connection.
 """
 
 import json
 import os
+import subprocess
 import sys
 
-from authenticate import call
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def attempt(user, answers):
-    """One login, in this process, and its line."""
+    """One login, and its line."""
+    command = [os.path.realpath(sys.executable), "-I", f"{HERE}/authenticate.py", "arena-only", "authenticate", user, *answers]
     try:
-        found = call("arena-only", "authenticate", user, answers)
-    except Exception as error:  # what the upgrade does to a process is what is looked for
-        found = {"code": -1, "seconds": 0, "said": [f"{type(error).__name__}: {error}"]}
+        done = subprocess.run(command, capture_output=True, text=True)
+        found = json.loads(done.stdout)
+    except OSError as error:
+        found = {"code": -1, "seconds": 0, "said": [str(error)]}
+    except ValueError:
+        found = {"code": -1, "seconds": 0, "said": [done.stderr[-300:]]}
     line = json.dumps({"user": user, **{name: found[name] for name in ("code", "seconds", "said")}})
     os.write(1, line.encode() + b"\n")
 
