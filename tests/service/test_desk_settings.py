@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import pytest
 from arena import Service
 from desk_service import DeskService
 from dialogues import Holder
@@ -13,11 +12,7 @@ def told(desk: DeskService) -> str:
     return str(desk.do("/holders/root/codes/temporary", {})["help"])
 
 
-def test_a_changed_configuration_counts_from_the_next_request_on(
-    capfd: pytest.CaptureFixture[str],
-    service: Service,
-    desk: DeskService,  # the first: before the service has its stderr
-) -> None:
+def test_a_changed_configuration_counts_from_the_next_request_on(service: Service, desk: DeskService) -> None:
     Holder(service, "root")
     drop_ins: Path = service.folder / "arena.toml.d"
     drop_ins.mkdir()
@@ -31,6 +26,6 @@ def test_a_changed_configuration_counts_from_the_next_request_on(
     assert told(desk) == "4343"
     ours.write_text("help = 5\n")
     assert [told(desk), told(desk)] == ["4343"] * 2
-    assert capfd.readouterr().err.count("configuration not reloaded, the previous one stays in force") == 1
+    assert desk.journal.read_text().count("configuration not reloaded, the previous one stays in force") == 1
     ours.unlink()
     assert told(desk) == ""
