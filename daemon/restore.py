@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 from attrs import frozen
 
-from pam_arena.errors import ArenaError, Refusal, StoreError, VaultError
+from pam_arena.errors import ArenaError, Refusal, ServiceDown, StoreError, VaultError
 from pam_arena.secret import Secret
 
 from .audit import Event, append
@@ -213,12 +213,7 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
             changes.append((staged[-1], place.key_path()))
         if not wish.keep_config:
             changes += _stage_config(found["config"], wish.config_path, staged)
-        place.stop()
-        try:
-            as_owner(path.parent, lambda: _swap(path, aside if full else None))
-            moved = [_move(new, where, stamp) for new, where in changes]
-        finally:
-            place.start()
+        moved = _change_places(place, path, aside if full else None, changes, stamp)
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
     finally:
@@ -232,8 +227,29 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
         "wait_for_resync": found["ended"]["by_counter"],
         "codes_ended": found["ended"]["codes"],
         "grants_ended": found["ended"]["grants"],
-        "kept_aside": ([str(aside)] if full else []) + [one for one in moved if one],
+        "kept_aside": moved,
     }
+
+
+def _change_places(
+    place: Place, path: Path, aside: Path | None, changes: list[tuple[Path | None, Path]], stamp: str
+) -> list[str]:
+    """While nothing runs: the store first, by which all else goes; returns the names of what is kept aside."""
+    kept: list[str] = []
+    try:
+        place.stop()
+        as_owner(path.parent, lambda: _swap(path, aside))
+        kept += [str(aside)] if aside is not None else []
+        kept += [one for one in (_move(new, where, stamp) for new, where in changes) if one]
+    except BaseException:
+        place.start()
+        raise
+    try:
+        place.start()
+    except ArenaError as error:
+        where = f"; what was there is kept: {', '.join(kept)}" if kept else ""
+        raise ServiceDown(f"the backup is in place{where}; but {error}") from None
+    return kept
 
 
 def _free_name(path: Path, stamp: str) -> Path:

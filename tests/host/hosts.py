@@ -173,7 +173,7 @@ class Host:
         subprocess.run([TESTHOST, "boot", "-s", suite, "-p", PACKAGES, "-o", str(os.getpid()), name], check=True)
         self.root = Path(subprocess.run([TESTHOST, "root", name], check=True, capture_output=True, text=True).stdout.strip())
         self.run("mkdir", "-p", DRIVER)
-        self.copy(HERE / "terminal.py", HERE / "dialogue.py", HERE / "authenticate.py", HERE / "steady.py", to=DRIVER)
+        self.copy(HERE / "terminal.py", HERE / "dialogue.py", HERE / "authenticate.py", to=DRIVER)
         phases = ("auth", "account", "password")
         self.pam_service("arena-only", "".join(f"{phase} required pam_arena.so\n" for phase in phases))
         (self.root / DRIVER[1:] / "other").write_text("auth required pam_deny.so\n")
@@ -337,11 +337,6 @@ class Host:
             self.run("python3", f"{DRIVER}/authenticate.py", service, function, user, *answers).stdout
         )
         return called
-
-    def steadily(self) -> subprocess.Popen[str]:
-        """A process in which each line, JSON [USER, ANSWER...], is a login of the module alone: see steady.py."""
-        words = [TESTHOST, "exec", self.name, "python3", "-u", f"{DRIVER}/steady.py"]
-        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def overhear(self, user: str, *answers: str) -> tuple[int, float, str]:
         """As `authenticate`, with the questions too: each message as its style and text, with `|` between."""
