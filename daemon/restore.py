@@ -143,7 +143,7 @@ def _read_parts(reader: SealedReader, name: str, store: Path) -> dict[str, tuple
                 if content is None or not known or entry.name in parts or len(parts) > _MOST:
                     raise VaultError(f"{name}: holds {entry.name!r}, which no backup of this release does")
                 if entry.name == STORE:
-                    with store.open("xb") as out:
+                    with os.fdopen(os.open(store, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                         shutil.copyfileobj(content, out, CHUNK)
                 elif entry.size > _SMALL:
                     raise VaultError(f"{name}: {entry.name} has {entry.size} bytes: more than any that arenactl saves")
@@ -265,7 +265,7 @@ def _swap(path: Path, aside: Path | None) -> str:
             if name.samefile(path):  # of a restore that was killed here
                 name.unlink()
         try:
-            make_whole(path)
+            make_whole(path, check=False)  # that would take seconds, and it is going to be put aside
             carry_over(_staging(path) / STORE, path)
         except InUse:
             raise

@@ -17,9 +17,9 @@ _FLOOR = sa.text(
     "UPDATE token SET last_step = max(last_step, :now / period + drift + :window) WHERE kind = 'totp' AND state != 'decoy'"
 )
 _CARRY = """
-    UPDATE main.token SET last_step = max(last_step, coalesce(
-        (SELECT was.last_step FROM replaced.token AS was WHERE was.serial = main.token.serial), -1
-    )) WHERE kind = 'totp' AND state != 'decoy'
+    UPDATE main.token SET last_step = was.last_step FROM replaced.token AS was
+    WHERE was.serial = main.token.serial AND was.last_step > main.token.last_step
+    AND main.token.kind = 'totp' AND main.token.state != 'decoy'
 """
 
 
@@ -82,12 +82,12 @@ def copy_store(path: Path, to: Path) -> None:
         raise StoreError(f"the store {path} cannot be copied to {to}: {error}") from None
 
 
-def make_whole(path: Path) -> None:
+def make_whole(path: Path, *, check: bool = True) -> None:
     """Check a store that nobody has open, and leave all of it in its one file. Raises InUse, or StoreError for damage."""
     try:
         connection = sqlite3.connect(path, timeout=10)
         try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if check else "ok"
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             # The file's own mode too: a reader of a file in WAL mode would look for, or make, a log beside it.
             mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
