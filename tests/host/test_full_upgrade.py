@@ -60,7 +60,7 @@ def test_debian_12_becomes_13_and_nobody_is_refused(bookworm: Host) -> None:
     used = crowd[0].fob.used()
 
     host.run("sed", "-i", "s/bookworm/trixie/g", "/etc/apt/sources.list")
-    upgrade = f"apt-get -qq update && apt-get -qqy {' '.join(OPTIONS)} full-upgrade"
+    upgrade = f"apt-get -qq update && apt-get -qqy --no-install-recommends {' '.join(OPTIONS)} full-upgrade"
     steady = Popen([TESTHOST, "exec", host.name, "bash", "-c", STEADY], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
     assert steady.stdin
     come = 0
@@ -94,4 +94,4 @@ def test_debian_12_becomes_13_and_nobody_is_refused(bookworm: Host) -> None:
     assert host.authenticate(crowd[0].name, "", PIN + used)[0] == AUTH_ERR
     assert host.authenticate(crowd[0].name, "", PIN + crowd[0].fob.ahead())[0] == SUCCESS
     assert json.loads(host.arenactl("status", "-o", "json").stdout)["holders with a PIN"] == CROWD
-    assert host.run("systemctl", "--failed", "--no-legend", "--plain", "arena*").stdout == ""
+    assert host.run("systemctl", "list-units", "--failed", "--no-legend", "--plain", "arena*").stdout == ""
