@@ -11,16 +11,18 @@ APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plu
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
 	python3-sqlalchemy \
-	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist clang-format libpam-modules shellcheck valgrind \
+	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml clang-format libpam-modules shellcheck valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
 PIP := ruff==0.17.6 mypy==2.4.1
+# It brings newer releases of what Debian has: apart from the tests' own Python.
+PIP_API := schemathesis==4.32.5
 # mypy reads these: Debian 12's SQLAlchemy has no types yet.
 PIP_TYPES := SQLAlchemy==2.0.40 aiohttp==3.11.16 alembic==1.13.2 argon2-cffi==23.1.0 attrs==25.3.0 cffi==1.17.1 \
 	click==8.2.0 cryptography==43.0.0 httpx==0.28.1 prometheus_client==0.21.1 pyotp==2.9.0 rich==13.9.4 segno==1.6.6
 
 PYTHON := .venv/bin/python
 # The lists above are in the stamp's name: changed lists, new set-up.
-READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_TYPES)' | sha256sum | cut -c1-12)
+READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_API) $(PIP_TYPES)' | sha256sum | cut -c1-12)
 SOURCES := $(wildcard setup.py pyproject.toml) \
 	$(shell find c_shim pam_arena daemon packaging -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.mo' ! -name '_shim.c')
 
@@ -37,10 +39,12 @@ $(READY):
 		apt-get -qqy -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 --no-install-recommends install $(APT) >/dev/null; \
 	fi
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
-	@echo 'Setting up .venv and .venv-lint ...'
+	@echo 'Setting up .venv, .venv-lint and .venv-api ...'
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check $(PIP)
 	@[ -x .venv-lint/bin/python ] || /usr/bin/python3 -m venv .venv-lint
 	@.venv-lint/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TYPES)
+	@[ -x .venv-api/bin/python ] || /usr/bin/python3 -m venv .venv-api
+	@.venv-api/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_API)
 	@rm -f .venv/ready-*
 	@touch $@
 

@@ -41,6 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     parts.add_parser("summary", help="the store's schema and how many rows it has, as JSON; used by arenactl support")
     parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
     parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
+    saver = parts.add_parser("backup", help="make a backup under the passphrase on stdin; used by arenactl backup")
+    saver.add_argument("file", type=Path)
+    bringer = parts.add_parser("restore", help="bring a backup back; used by arenactl restore")
+    bringer.add_argument("file", type=Path)
+    bringer.add_argument("--replace", action="store_true")
+    bringer.add_argument("--keep-config", action="store_true")
     checker = parts.add_parser("config", help="check or show the configuration")
     checker.add_argument("what", choices=("check", "show"))
     wanted = parser.parse_args(argv)
@@ -80,6 +86,8 @@ def _run(wanted: argparse.Namespace) -> int:
         print(importlib.import_module(".keyfile", __package__).make_key(configuration.load(wanted.config).store.url))
     elif wanted.part == "import-key":
         print(importlib.import_module(".keyfile", __package__).import_key(configuration.load(wanted.config).store.url))
+    elif wanted.part in ("backup", "restore"):
+        print(json.dumps(importlib.import_module(".house", __package__).move(wanted)))
     else:
         _config(wanted)
     return 0

@@ -28,7 +28,7 @@ from .vault import CREDENTIAL, MASTER_KEY_BYTES, Vault
 SEALED = Path("/etc/credstore.encrypted", CREDENTIAL)
 
 PASSPHRASE_LEAST = 12  # characters: an export leaves the house
-_COST = {"time_cost": 3, "memory_cost": 256 * 1024, "parallelism": 4}  # argon2id, memory in KiB (RFC 9106, section 4)
+COST = {"time_cost": 3, "memory_cost": 256 * 1024, "parallelism": 4}  # argon2id, memory in KiB (RFC 9106, section 4)
 
 
 def noted_key(url: str) -> str | None:
@@ -59,8 +59,8 @@ def export_key(master: Secret, passphrase: Secret) -> str:
     if len(passphrase) < PASSPHRASE_LEAST:
         raise Refusal(f"the passphrase is too short: at least {PASSPHRASE_LEAST} characters")
     salt, nonce = os.urandom(16), os.urandom(12)
-    document: dict[str, Any] = {"pam_arena": "master key", "version": 1, "key": Vault(master).key_id, "argon2id": _COST}
-    sealed = AESGCM(_stretch(passphrase, salt, _COST)).encrypt(nonce, master.reveal(), document["key"].encode())
+    document: dict[str, Any] = {"pam_arena": "master key", "version": 1, "key": Vault(master).key_id, "argon2id": COST}
+    sealed = AESGCM(stretch(passphrase, salt, COST)).encrypt(nonce, master.reveal(), document["key"].encode())
     document |= {"salt": _base64(salt), "nonce": _base64(nonce), "sealed": _base64(sealed)}
     return json.dumps(document, indent=1) + "\n"
 
@@ -71,14 +71,14 @@ def import_key(url: str) -> str:
     try:
         document = json.loads(text)
         parts = [base64.b64decode(document[name], validate=True) for name in ("salt", "nonce", "sealed")]
-        cost = {name: int(document["argon2id"][name]) for name in _COST}
+        cost = {name: int(document["argon2id"][name]) for name in COST}
         claimed = str(document["key"])
     except (ValueError, KeyError, TypeError):
         raise VaultError("this is no key export of arenactl, or it is cut short") from None
-    if any(cost[name] > 4 * _COST[name] for name in _COST):
+    if any(cost[name] > 4 * COST[name] for name in COST):
         raise VaultError("this export asks for more work than any that arenactl makes: it was changed")
     try:
-        opened = AESGCM(_stretch(Secret(passphrase.encode()), parts[0], cost)).decrypt(parts[1], parts[2], claimed.encode())
+        opened = AESGCM(stretch(Secret(passphrase.encode()), parts[0], cost)).decrypt(parts[1], parts[2], claimed.encode())
     except InvalidTag:
         raise VaultError("wrong passphrase, or the export was changed") from None
     master = Secret(opened)
@@ -88,24 +88,41 @@ def import_key(url: str) -> str:
     return _seal(master)
 
 
-def _stretch(passphrase: Secret, salt: bytes, cost: dict[str, int]) -> bytes:
+def stretch(passphrase: Secret, salt: bytes, cost: dict[str, int]) -> bytes:
+    """A key of 32 bytes from a passphrase; cost: as in COST."""
     stretched: bytes = hash_secret_raw(passphrase.reveal(), salt, hash_len=32, type=Type.ID, **cost)
     return stretched
 
 
-def _seal(master: Secret) -> str:
+def open_key() -> Secret | None:
+    """This host's master key, opened as root; None if there is none. Raises VaultError."""
+    if not SEALED.exists():
+        return None
+    return Secret(_creds("decrypt", f"--name={CREDENTIAL}", str(SEALED), "-").stdout)
+
+
+def seal_beside(master: Secret) -> Path:
+    """Seal a master key for this host in a new file beside the one in force. Raises VaultError."""
     SEALED.parent.mkdir(mode=0o700, exist_ok=True)
     fresh = SEALED.with_name(SEALED.name + ".new")
     fresh.unlink(missing_ok=True)
-    command = ["systemd-creds", "encrypt", "--with-key=host", f"--name={CREDENTIAL}", "-", str(fresh)]
+    _creds("encrypt", "--with-key=host", f"--name={CREDENTIAL}", "-", str(fresh), given=master.reveal())
+    return fresh
+
+
+def _seal(master: Secret) -> str:
+    seal_beside(master).rename(SEALED)
+    return f"{SEALED}: master key {Vault(master).key_id}, sealed for this host; export it: arenactl key export FILE"
+
+
+def _creds(*words: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     try:
-        done = subprocess.run(command, input=master.reveal(), capture_output=True, check=False)
+        done = subprocess.run(["systemd-creds", *words], input=given, capture_output=True, check=False)
     except OSError as error:
         raise VaultError(f"systemd-creds cannot be run: {error.strerror}") from None
     if done.returncode != 0:
         raise VaultError(f"systemd-creds failed: {done.stderr.decode(errors='replace').strip()}")
-    fresh.rename(SEALED)
-    return f"{SEALED}: master key {Vault(master).key_id}, sealed for this host; export it: arenactl key export FILE"
+    return done
 
 
 def _base64(value: bytes) -> str:

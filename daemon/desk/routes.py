@@ -14,12 +14,12 @@ from pam_arena.errors import Refusal
 from pam_arena.pin import Hasher
 from pam_arena.secret import Secret
 
-from ..audit import Event, append
 from ..config import Config
 from ..keyfile import SEALED, export_key, noted_key
 from ..outbox import Outbox
 from ..sockets import peer_uid
 from ..store.engine import Reader
+from ..store.marks import KEY_EXPORTED, note_time, read_time
 from ..store.writer import Writer
 from ..vault import Vault
 from . import (
@@ -40,13 +40,26 @@ from . import (
     verbs,
 )
 from .assigning import assignment_route
-from .caller import Caller
+from .body import Kind, read_body
+from .caller import Caller, Connection
 from .dates import end_of
 from .importing import Importing, import_routes
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Verb = Callable[..., Any]
+
+_NEW_TOKEN: dict[str, Kind] = {
+    "serial": str,
+    "seed": str,
+    "type": str,
+    "digits": (int, str),
+    "period": (int, str),
+    "algorithm": str,
+    "prove": bool,
+    "holder": str,
+    "until": str,
+}
 
 
 class Desk:
@@ -133,10 +146,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 
         return web.post(path, handle)
 
-    def does_as_told(path: str, verb: str, function: Verb, name: str) -> web.RouteDef:
+    def does_as_told(path: str, verb: str, function: Verb, name: str, **kinds: Kind) -> web.RouteDef:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = desk.caller(request, verb)
-            wanted = await _body(request)
+            wanted = await read_body(request, **kinds)
             return web.json_response(await desk.change(function, caller, request.match_info[name], wanted))
 
         return web.post(path, handle)
@@ -148,27 +161,31 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         shows("/tokens/{who}", "token show", tokens.show_token, "who"),
         web.post("/tokens/{serial}/assign", _assign_token(desk)),
         does("/tokens/{who}/unassign", "token unassign", assignment.unassign_token, "who"),
-        does_as_told("/tokens/{who}/replace", "token replace", assignment.replace_token, "who"),
-        does_as_told("/tokens/{who}/enable", "token enable", life.enable_token, "who"),
+        does_as_told(
+            *("/tokens/{who}/replace", "token replace", assignment.replace_token, "who"), new=str, lost=bool, until=str
+        ),
+        does_as_told("/tokens/{who}/enable", "token enable", life.enable_token, "who", until=str),
         does("/tokens/{who}/disable", "token disable", life.disable_token, "who"),
         does("/tokens/{who}/lost", "token lost", life.lose_token, "who"),
         does("/tokens/{who}/retire", "token retire", life.retire_token, "who"),
-        does_as_told("/tokens/{who}/prove", "token prove", enrol.prove_token, "who"),
-        does_as_told("/tokens/{who}/resync", "token resync", resync.resync_token, "who"),
+        does_as_told("/tokens/{who}/prove", "token prove", enrol.prove_token, "who", code=str),
+        does_as_told("/tokens/{who}/resync", "token resync", resync.resync_token, "who", codes=list),
         searches("/holders", "holder list", holders.list_holders),
         web.post("/holders", _set_holders(desk)),
         shows("/holders/{who}", "holder show", holders.show_holder, "who"),
-        does_as_told("/holders/{who}", "holder set", addresses.set_holder, "who"),
-        does_as_told("/holders/{who}/leave", "holder leave", leaving.leave_holder, "who"),
+        does_as_told("/holders/{who}", "holder set", addresses.set_holder, "who", mail=str, language=str),
+        does_as_told("/holders/{who}/leave", "holder leave", leaving.leave_holder, "who", retire=bool),
         does("/holders/{who}/pin/reset", "pin reset", pins.reset_pin, "who"),
         does("/holders/{who}/unlock", "unlock", pins.unlock, "who"),
         does("/holders/{who}/codes/emergency", "code emergency", codes.give_emergency_codes, "who"),
-        does_as_told("/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who"),
+        does_as_told(
+            "/holders/{who}/codes/temporary", "code temporary", codes.give_temporary_codes, "who", days=int, count=int
+        ),
         does("/holders/{who}/grants/revoke", "grant revoke", holders.revoke_grants, "who"),
         lists("/requests", "request list", requests.list_requests, "state"),
-        does_as_told("/requests/{serial}", "request add", requests.add_request, "serial"),
+        does_as_told(*("/requests/{serial}", "request add", requests.add_request, "serial"), holder=str, ticket=str, until=str),
         does("/requests/{which}/approve", "request approve", requests.approve_request, "which"),
-        does_as_told("/requests/{which}/reject", "request reject", requests.reject_request, "which"),
+        does_as_told("/requests/{which}/reject", "request reject", requests.reject_request, "which", why=str),
         web.get("/mails", _list_mails(desk)),
         web.get("/mails/{id}", _show_mail(desk)),
         web.post("/mails/test", _test_mail(desk)),
@@ -189,7 +206,7 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 def _add_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token add")
-        return web.json_response(await desk.change(enrol.add_token, caller, await _body(request)), status=201)
+        return web.json_response(await desk.change(enrol.add_token, caller, await read_body(request, **_NEW_TOKEN)), status=201)
 
     return handle
 
@@ -197,7 +214,7 @@ def _add_token(desk: Desk) -> Handler:
 def _assign_token(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "token assign")
-        wanted = await _body(request)
+        wanted = await read_body(request, holder=str, until=str)
         name, serial = str(wanted.get("holder", "")), request.match_info["serial"]
         until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
         return web.json_response(await desk.change(partial(assignment.assign_token, until=until), caller, serial, name))
@@ -208,7 +225,8 @@ def _assign_token(desk: Desk) -> Handler:
 def _set_holders(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "holder set")
-        return web.json_response(await desk.change(addresses.set_holders, caller, await _body(request)))
+        wanted = await read_body(request, rows=list, dry_run=bool)
+        return web.json_response(await desk.change(addresses.set_holders, caller, wanted))
 
     return handle
 
@@ -232,7 +250,7 @@ def _show_mail(desk: Desk) -> Handler:
 def _test_mail(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "mail test")
-        to = str((await _body(request)).get("to", ""))
+        to = str((await read_body(request, to=str)).get("to", ""))
         return web.json_response(await desk.change(mails.send_test, caller, to))
 
     return handle
@@ -242,7 +260,8 @@ def _key_status(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         desk.caller(request, "key status")
         noted = await asyncio.to_thread(noted_key, desk.config.store.url)
-        return web.json_response({"key": desk.vault.key_id, "store": noted, "credential": str(SEALED)})
+        exported = await desk.read(read_time, KEY_EXPORTED)
+        return web.json_response({"key": desk.vault.key_id, "store": noted, "credential": str(SEALED), "exported_at": exported})
 
     return handle
 
@@ -250,11 +269,9 @@ def _key_status(desk: Desk) -> Handler:
 def _key_export(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "key export")
-        passphrase = Secret(str((await _body(request)).get("passphrase", "")).encode())
+        passphrase = Secret(str((await read_body(request, passphrase=str)).get("passphrase", "")).encode())
         document = await asyncio.to_thread(export_key, desk.master, passphrase)
-        await desk.change(
-            lambda connection: append(connection, caller.now, Event("key-export", actor=caller.actor, service="desk"))
-        )
+        await desk.change(_note_export, caller)
         return web.json_response({"export": document})
 
     return handle
@@ -263,7 +280,7 @@ def _key_export(desk: Desk) -> Handler:
 def _check_heads(desk: Desk) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, "audit verify")
-        return web.json_response(await desk.read(audits.check_heads, caller, await _body(request)))
+        return web.json_response(await desk.read(audits.check_heads, caller, await read_body(request, heads=list)))
 
     return handle
 
@@ -280,14 +297,9 @@ def _metrics(desk: Desk) -> Handler:
     return handle
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json() if request.can_read_body else {}
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="the body is to be a JSON object")
-    return body
+def _note_export(connection: Connection, caller: Caller) -> None:
+    caller.note(connection, "key-export")
+    note_time(connection, KEY_EXPORTED, caller.now)
 
 
 def _uid_of(request: web.Request) -> int:

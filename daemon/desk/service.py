@@ -16,7 +16,7 @@ from aiohttp import web
 
 from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 
-from ..config import COUNTS, load
+from ..config import COUNTS
 from ..journal import Journal
 from ..keyfile import noted_key
 from ..letters.templates import FOLDER
@@ -26,6 +26,7 @@ from ..store.engine import Reader, open_store
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .routes import Desk, Handler, routes
+from .settings import Settings
 from .words import tell
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,13 @@ _LONGEST_BODY = 1024 * 1024  # bytes: a file of 5,000 holders
 _STATUS = {1: 409, 3: 503, 4: 404}
 
 
-def make_app(desk: Desk) -> web.Application:
+def make_app(desk: Desk, settings: Settings) -> web.Application:
     """The application: the routes, with every error as JSON."""
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         desk.under_way += 1
+        desk.config = settings.current()
         try:
             return await handler(request)
         except (Refusal, SeedError) as refusal:
@@ -48,7 +50,8 @@ def make_app(desk: Desk) -> web.Application:
             return web.json_response({"error": str(refusal), "exit": code}, status=_STATUS[code])
         except web.HTTPException as error:
             code = 4 if error.status == 404 else 1
-            return web.json_response({"error": error.text or error.reason, "exit": code}, status=error.status)
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return web.json_response({"error": error.text or error.reason, "exit": code}, status=error.status, headers=allowed)
         except ArenaError as error:
             log.error("%s", error)
             return web.json_response({"error": str(error), "exit": 3}, status=503)
@@ -63,7 +66,8 @@ def make_app(desk: Desk) -> web.Application:
 
 def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> int:
     """Serve until idle or SIGTERM. Raises ArenaError if it cannot begin."""
-    config = load(config_path)
+    settings = Settings(config_path)
+    config = settings.current()
     listening = activated_socket(socket.SOCK_STREAM, "arenad desk", "arena-desk.socket")
     engine = open_store(config.store.url)
     master = read_master_key(os.environ.get("CREDENTIALS_DIRECTORY"))
@@ -81,16 +85,16 @@ def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> in
             log.error("%s", error)
         templates, counts = config_path.with_name(FOLDER), runtime / COUNTS
         desk = Desk(config, vault, master, writer, Reader(engine), spool=spool, templates=templates, counts=counts)
-        asyncio.run(_serve(desk, listening))
+        asyncio.run(_serve(desk, settings, listening))
     finally:
         writer.close()
     return 0
 
 
-async def _serve(desk: Desk, listening: socket.socket) -> None:
+async def _serve(desk: Desk, settings: Settings, listening: socket.socket) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    runner = web.AppRunner(make_app(desk), access_log=None)
+    runner = web.AppRunner(make_app(desk, settings), access_log=None)
     await runner.setup()
     # A copy: asyncio from Python 3.13 on unlinks the path of a socket that it closes, and this one is systemd's.
     site = web.SockSite(runner, listening, shutdown_timeout=5)

@@ -125,6 +125,8 @@ _EVENTS: dict[str, str] = {
     "mail-test": "test mail left",
     "key-export": "master key exported",
     "audit-drop": "old rows of the audit dropped",
+    "backup": "backup made",
+    "restore": "restored from a backup",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
 

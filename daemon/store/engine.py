@@ -67,7 +67,7 @@ def open_store(url: str) -> sa.engine.Engine:
     found = peek(path)
     if found is None:
         raise StoreError(f"the store {path} has no schema: run `arenactl migrate`")
-    if found > SCHEMA_VERSION and _opens_from(path) > SCHEMA_VERSION:
+    if found > SCHEMA_VERSION and opens_from(path) > SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}, newer than this release's {SCHEMA_VERSION}: upgrade arenad")
     if found < SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
@@ -79,7 +79,7 @@ def peek(path: Path) -> str | None:
     return _look(path, schema_version)
 
 
-def _opens_from(path: Path) -> str:
+def opens_from(path: Path) -> str:
     """The earliest schema whose release may open this store: migrations expand first, and contract a release later."""
 
     def read(run: Callable[[str], Any]) -> str:

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, is_holder, is_in_effect, origin, state_at, stranger, token
+from .schema import NOBODY, State, audit, holder, is_held, is_holder, is_in_effect, origin, state_at, stranger, token
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -62,6 +62,7 @@ def is_staged(connection: sa.engine.Connection, name: str) -> bool:
     return connection.execute(wanted).first() is not None
 
 
+_RESTORED: Any = sa.literal_column("'restored from a backup: arenactl token resync '")
 TOKEN = sa.select(
     token.c.id,
     token.c.serial,
@@ -70,9 +71,9 @@ TOKEN = sa.select(
     token.c.digits,
     token.c.period,
     state_at(sa.bindparam("at")).label("state"),
-    token.c.why,
+    sa.case((is_held(), _RESTORED.concat(token.c.serial)), else_=token.c.why).label("why"),
     token.c.valid_until,
-    token.c.drift,
+    sa.case((token.c.kind == "hotp", 0), else_=token.c.drift).label("drift"),
     token.c.wrong_pins,
     token.c.last_step,
     token.c.granted_step,

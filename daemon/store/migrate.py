@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pam_arena.errors import StoreError
 
-from .engine import SCHEMA_VERSION, explain, make_engine, peek, schema_version, store_path
+from .engine import SCHEMA_VERSION, explain, make_engine, opens_from, peek, schema_version, store_path
 
 
 def migrate(url: str) -> str:
@@ -19,8 +19,10 @@ def migrate(url: str) -> str:
     path = store_path(url)
     if not path.parent.is_dir():
         raise StoreError(f"there is no folder {path.parent} for the store")
-    if path.exists():
-        peek(path)  # refuses what is not ours before anything is changed
+    # Refuses what is not ours before anything is changed; and takes a later store as it is where open_store would.
+    newer = peek(path) if path.exists() else None
+    if newer is not None and newer > SCHEMA_VERSION >= opens_from(path):
+        return f"{path}: schema {newer} is of a later release, and this one may use it"
     engine = make_engine(url)
     try:
         with engine.begin() as connection:

@@ -102,6 +102,20 @@ def is_holder() -> Any:
     return sa.or_(holder.c.batch.is_(None), done)
 
 
+# A token by counter is never ahead of a clock: this drift says that it came out of a backup, whose counter may be one
+# from before codes that were used. A resync, which finds the counter, writes 0. No other verb can make its codes work.
+HELD = -1
+
+
+def is_held() -> Any:
+    """Whether a token came out of a backup and would work, were it not for its old counter, as an SQL expression."""
+    works = sa.or_(
+        token.c.state == sa.literal_column("'active'"),
+        sa.and_(token.c.state == sa.literal_column("'staged'"), token.c.holder_id.is_not(None)),
+    )
+    return sa.and_(token.c.kind == sa.literal_column("'hotp'"), token.c.drift == sa.literal_column(str(HELD)), works)
+
+
 def state_at(at: Any) -> Any:
     """The state of a token that is in effect, at the time `at`, as an SQL expression."""
 
@@ -110,6 +124,7 @@ def state_at(at: Any) -> Any:
 
     owned = sa.case((token.c.holder_id.is_(None), word(State.STOCK)), else_=word(State.ACTIVE))
     return sa.case(
+        (is_held(), word(State.DISABLED)),
         (token.c.state == word(State.STAGED), owned),
         (sa.and_(token.c.state == word(State.ACTIVE), token.c.valid_until <= at), word(State.EXPIRED)),
         else_=token.c.state,

@@ -3,11 +3,9 @@
 Exit: 0 done, 1 refused, 2 usage, 3 service down, 4 not found.
 """
 
-import getpass
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +18,14 @@ from .desk_client import DeskClient
 from .enrol import add_token, prove_token
 from .group import Group, survive_any_locale
 from .holders import holder
+from .local import read_passphrase, run_arenad
 from .mails import mail
+from .moving import backup, restore
 from .output import Output, format_option
 from .reports import report
 from .requests import request
 from .support import support
 from .tokens import token
-
-_ARENAD = "/usr/sbin/arenad"
 
 
 @click.group(cls=Group)
@@ -38,7 +36,7 @@ def main() -> None:
 
 for group in (token, holder, request, pin, code, grant, report, audit, mail):
     main.add_command(group)
-for command in (metrics, support):
+for command in (metrics, support, backup, restore):
     main.add_command(command)
 for command in (add_token, prove_token):
     token.add_command(command)
@@ -95,11 +93,17 @@ def key_status(output: Output) -> None:
 @format_option
 def key_export(file: Path, output: Output) -> None:
     """Write the key to FILE, under a passphrase from the terminal, or stdin's first line."""
-    passphrase = _passphrase(confirm=True)
-    document = DeskClient().post("/key/export", body={"passphrase": passphrase})["export"]
+    passphrase = read_passphrase(confirm=True)
     try:
+        # First, so that nothing is noted as exported that could not be written.
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(document)
+            try:
+                out.write(DeskClient().post("/key/export", body={"passphrase": passphrase})["export"])
+                out.flush()
+                os.fsync(out.fileno())
+            except BaseException:
+                file.unlink()
+                raise
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
     output.record({"file": str(file), "keep": "somewhere else, and the passphrase apart from it"})
@@ -111,18 +115,9 @@ def key_export(file: Path, output: Output) -> None:
 def key_import(file: Any, output: Output) -> None:
     """Bring the key of an export back to this host, as root; then restart arenad."""
     text = file.read()
-    passphrase = _passphrase(confirm=False)
-    done = _arenad("import-key", given=f"{passphrase}\n{text}")
+    passphrase = read_passphrase(confirm=False)
+    done = run_arenad("import-key", given=f"{passphrase}\n{text}")
     output.record({"key": done, "now": "systemctl restart arenad.service; systemctl try-restart arena-desk.service"})
-
-
-def _passphrase(*, confirm: bool) -> str:
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    first = getpass.getpass("Passphrase: ")
-    if confirm and getpass.getpass("Same again: ") != first:
-        raise click.ClickException("the two differ: nothing was written")
-    return first
 
 
 @main.group(cls=Group)
@@ -134,14 +129,14 @@ def config() -> None:
 @format_option
 def config_check(output: Output) -> None:
     """Whether the configuration is good, and a guesser's chances: with a stolen key, and with a known PIN, a code."""
-    output.record(json.loads(_arenad("config", "check")))
+    output.record(json.loads(run_arenad("config", "check")))
 
 
 @config.command("show")
 @format_option
 def config_show(output: Output) -> None:
     """The configuration in force."""
-    shown = json.loads(_arenad("config", "show"))
+    shown = json.loads(run_arenad("config", "show"))
     output.record(shown if output.is_json else dict(_flat(shown)))
 
 
@@ -157,15 +152,4 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 @format_option
 def migrate(output: Output) -> None:
     """Create the store, or bring it to this release's schema."""
-    output.record({"store": _arenad("migrate")})
-
-
-def _arenad(*words: str, given: str | None = None) -> str:
-    """Run a part of arenad here, as what it needs to be; its complaint and exit status are ours, its words returned."""
-    try:
-        done = subprocess.run([_ARENAD, *words], input=given, stdout=subprocess.PIPE, text=True, check=False)
-    except OSError as error:
-        raise click.ClickException(f"{_ARENAD}: {error.strerror}") from None
-    if done.returncode:
-        sys.exit(done.returncode)
-    return done.stdout.strip()
+    output.record({"store": run_arenad("migrate")})

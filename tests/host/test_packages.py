@@ -50,6 +50,7 @@ def test_the_library_package_ships_no_test_extension_and_nothing_for_one_archite
     assert "_shim" not in files
     assert not re.search(r"\.so$", files, re.MULTILINE)
     assert "pam_arena/locale/fr/LC_MESSAGES/arena.mo" in files
+    assert "/usr/share/doc/arenad/openapi.yaml\n" in files
 
 
 @pytest.mark.parametrize("unit", ["arenad.service", "arena-desk.service"])

@@ -34,7 +34,9 @@ class DeskService:
         env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}
         command = [sys.executable, "-c", LAUNCH, *service.arenad, "desk"]
         fd = self._listening.fileno()
-        self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
+        self.journal = service.folder / "desk-journal"
+        with self.journal.open("ab") as journal:
+            self.process = subprocess.Popen(command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
 
     def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         with httpx.Client(transport=httpx.HTTPTransport(uds=self.path), timeout=20) as client:

@@ -1,17 +1,13 @@
 """The desk's service over its real socket: verbs, roles, and errors that name the thing."""
 
 import json
-import os
-import pwd
 import sqlite3
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from arena import Service
-from arenad.desk.roles import MAY, Role, roles_of
 from arenad.store.schema import audit
 from desk_service import DeskService
 
@@ -77,37 +73,14 @@ def test_a_key_is_assigned_only_to_a_user_that_exists_and_once(desk: DeskService
 
 def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskService) -> None:
     assert "too short" in desk.ask("POST", "/key/export", {"passphrase": "short"}).json()["error"]
+    assert desk.get("/key")["exported_at"] is None
     document = json.loads(desk.ask("POST", "/key/export", {"passphrase": "a long enough phrase"}).json()["export"])
     assert document["key"] == desk.ask("GET", "/key").json()["store"]
     assert desk.service.key.hex() not in json.dumps(document)
-
-
-@pytest.mark.parametrize("verb", sorted(MAY))
-@pytest.mark.parametrize("roles", [frozenset(), frozenset({Role.DESK}), frozenset({Role.ADMIN})], ids=["none", "desk", "admin"])
-def test_every_cell_of_the_table_of_roles(verb: str, roles: frozenset[Role]) -> None:
-    for_the_desk = {"status", "token list", "token show", "token disable", "token resync", "pin reset", "unlock", "why"}
-    for_the_desk |= {"token lost", "token prove", "holder list", "holder show", "code temporary", "grant list", "grant revoke"}
-    for_the_desk |= {"report observe", "audit list", "audit verify", "metrics"}
-    for_the_desk |= {"request list", "request add", "request approve", "request reject", "mail list"}
-    expected = Role.ADMIN in roles or (Role.DESK in roles and verb in for_the_desk)
-    assert bool(roles & MAY[verb]) == expected
-
-
-def test_root_may_all_and_a_stranger_nothing(desk: DeskService) -> None:
-    assert roles_of(0, ()) == frozenset(Role)
-    nobody = pwd.getpwnam("nobody").pw_uid
-    assert roles_of(nobody, ("arena-admin",)) == frozenset()
-    os.chmod(desk.path, 0o666)
-    for folder in (desk.service.folder, *desk.service.folder.parents):
-        if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o001 == 0:
-            os.chmod(folder, folder.stat().st_mode | 0o011)
-    program = (
-        "import os,socket,sys;os.setgroups([]);os.setgid(65534);os.setuid(65534);"
-        "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
-        "s.sendall(b'GET /status HTTP/1.0\\r\\n\\r\\n');print(s.recv(4096).decode())"
-    )
-    answer = subprocess.run([sys.executable, "-c", program, desk.path], capture_output=True, text=True, check=True)
-    assert "403 Forbidden" in answer.stdout
+    first = desk.get("/key")["exported_at"]
+    assert abs(first - time.time()) < 60
+    desk.do("/key/export", {"passphrase": "a long enough phrase"})
+    assert desk.get("/key")["exported_at"] >= first
 
 
 def corrupt(path: Path) -> None:

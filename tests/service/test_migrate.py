@@ -93,9 +93,12 @@ def test_a_newer_store_opens_where_its_migration_took_nothing_away(service: Serv
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.execute("UPDATE meta SET value = ? WHERE name = 'opens-from'", (floor.encode(),))
     if opens:
+        assert migrate(service.url).endswith("schema 9999 is of a later release, and this one may use it")
         service.start()
         grant(service, "alice", split(PIN, alice.code(0)))
     else:
+        with pytest.raises(StoreError, match="schema 9999 is newer than this release's"):
+            migrate(service.url)
         with pytest.raises(AssertionError, match="has schema 9999, newer than this release's"):
             service.start()
 
