@@ -78,6 +78,7 @@ setup(
         "cryptography>=38",
         "httpx>=0.23",
         "pyotp>=2.6",
+        "python-pam>=2.0",
         "rich>=13.3",
         "sdnotify>=0.3",
         "segno>=1.4",

@@ -40,6 +40,8 @@ MAY: dict[str, frozenset[Role]] = {
     "grant revoke": _BOTH,
     "report observe": _BOTH,
     "why": _BOTH,
+    "doctor": _BOTH,
+    "pam enable": _ADMIN,
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

@@ -16,7 +16,7 @@ from ..sockets import peer_uid
 from ..store.engine import Reader
 from ..store.writer import Writer
 from ..vault import Vault
-from . import codes, holders, reports, resync, verbs
+from . import codes, doctor, holders, reports, resync, verbs
 from .caller import Caller
 from .roles import MAY, roles_of
 
@@ -99,6 +99,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         lists("/grants", "grant list", holders.list_grants, "who"),
         lists("/reports/observe", "report observe", reports.report_observe),
         shows("/why/{ref}", "why", verbs.why, "ref"),
+        shows("/doctor", "doctor", doctor.examine),
+        lists("/pam/entered", "pam enable", doctor.list_entered),
+        lists("/pam/granted", "pam enable", doctor.list_granted, "service", "since"),
+        does_as_told("/pam/{service}", "pam enable", doctor.note_change, "service"),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]

@@ -88,6 +88,10 @@ _EVENTS: dict[str, str] = {
     "grant-revoke": "session grants ended by the desk",
     "holder-set": "noted by the desk",
     "key-export": "master key exported",
+    "pam-enable": "PAM asks for a code, until it is confirmed or taken back",
+    "pam-confirm": "PAM's change confirmed",
+    "pam-disable": "PAM asks for no code any more",
+    "pam-revert": "PAM's change taken back: nobody confirmed it",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
 

@@ -15,10 +15,13 @@ from typing import Any
 import click
 
 from .desk_client import DeskClient
+from .doctor import doctor
 from .group import Group, survive_any_locale
 from .holders import code, grant, holder, pin, report
 from .output import Output, format_option
+from .pam import pam
 from .tokens import token
+from .trial import try_service
 
 _ARENAD = "/usr/sbin/arenad"
 
@@ -29,7 +32,7 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, pin, code, grant, report):
+for group in (doctor, try_service, pam, token, holder, pin, code, grant, report):
     main.add_command(group)
 
 

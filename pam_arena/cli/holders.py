@@ -98,7 +98,7 @@ def code() -> None:
 @format_option
 def give_emergency_codes(who: str, output: Output) -> None:
     """Print ten codes for the drawer, shown once; they replace the older set."""
-    _show_codes(DeskClient().post("/holders/", who, "/codes/emergency"), output)
+    show_codes(DeskClient().post("/holders/", who, "/codes/emergency"), output)
 
 
 @code.command("temporary")
@@ -108,13 +108,14 @@ def give_emergency_codes(who: str, output: Output) -> None:
 @format_option
 def give_temporary_codes(who: str, days: int, count: int, output: Output) -> None:
     """Give codes that work for some days, shown once; they replace the older temporary ones."""
-    _show_codes(DeskClient().post("/holders/", who, "/codes/temporary", body={"days": days, "count": count}), output)
+    show_codes(DeskClient().post("/holders/", who, "/codes/temporary", body={"days": days, "count": count}), output)
 
 
-def _show_codes(given: dict[str, Any], output: Output) -> None:
+def show_codes(given: dict[str, Any], output: Output, *, err: bool = False) -> None:
+    """Print a set of codes: as a page, or for a program. err: on stderr, beside what the command itself prints."""
     given = {**given, "host": socket.gethostname()}
     if output.is_table:
-        click.echo(write_page(given))
+        click.echo(write_page(given), err=err)
     elif output.is_json:
         output.record(given)
     else:

@@ -86,7 +86,7 @@ def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskSer
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({Role.DESK}), frozenset({Role.ADMIN})], ids=["none", "desk", "admin"])
 def test_every_cell_of_the_table_of_roles(verb: str, roles: frozenset[Role]) -> None:
     for_the_desk = {"status", "token list", "token show", "token disable", "token resync", "pin reset", "unlock", "why"}
-    for_the_desk |= {"holder show", "code temporary", "grant list", "grant revoke", "report observe"}
+    for_the_desk |= {"doctor", "holder show", "code temporary", "grant list", "grant revoke", "report observe"}
     expected = Role.ADMIN in roles or (Role.DESK in roles and verb in for_the_desk)
     assert bool(roles & MAY[verb]) == expected
 
