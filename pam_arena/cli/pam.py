@@ -342,7 +342,8 @@ def _take_back(service: str, event: str, only_pending: bool = False) -> list[str
         if service == "sshd":
             status, _, complaint = run("sshd", "-t")
             if status == 0:
-                run("systemctl", "try-reload-or-restart", "ssh.service")
+                # Without waiting: at boot this runs before sshd, which waits for it.
+                run("systemctl", "--no-block", "try-reload-or-restart", "ssh.service")
             else:
                 left.append(f"sshd was not reloaded, because of sshd -t: {complaint.strip()}")
         _cancel(service)

@@ -21,13 +21,12 @@ from attrs import evolve, field, frozen
 
 from pam_arena.errors import NotFound, Refusal
 
-from .pam_files import MODULE, PAM_FOLDER, asking
+from .pam_files import MODULE, OWN_FILE, PAM_FOLDER, asking
 from .session import Session
 
 STATE = Path("/var/backups/arena-pam")
 EXAMPLE = Path("/usr/share/doc/libpam-arena/examples/sshd_config.d/arena.conf")
 SSHD_DROP_IN = Path("/etc/ssh/sshd_config.d/00-arena.conf")  # sshd takes the first value that it reads
-OWN_FILE = "arena-auth"
 OWN_TEXT = f"""# Made by `arenactl pam enable`, and included by the services that ask for PIN and one-time code. Taken away by
 # `arenactl pam disable SERVICE`, with the last of them.
 auth	requisite	{MODULE}

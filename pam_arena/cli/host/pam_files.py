@@ -9,6 +9,7 @@ from attrs import frozen
 PAM_FOLDER = Path("/etc/pam.d")
 TYPES = ("auth", "account", "password", "session")
 MODULE = "pam_arena.so"
+OWN_FILE = "arena-auth"  # what `arenactl pam enable` has services include
 _MODULE_FOLDERS = ("usr/lib/*/security", "lib/*/security", "usr/lib/security", "lib/security")
 _MOST_DEPTH = 32  # libpam's limit of nested includes
 _LINE = re.compile(r"(-?)(\w+)\s+(\[[^\]]*\]|\S+)\s+(\S+)\s*(.*)")
@@ -47,9 +48,14 @@ class Entry:
         return self.module.rsplit("/", 1)[-1].removesuffix(".so")
 
     @property
+    def is_module(self) -> bool:
+        """Whether it calls a module, or only says that a substack begins."""
+        return self.control != "substack"
+
+    @property
     def is_arena(self) -> bool:
         """Whether it is the line of pam_arena."""
-        return self.name == "pam_arena"
+        return self.is_module and self.name == "pam_arena"
 
     def action(self, code: str) -> str:
         """What libpam does when the module returns `code` (success, auth_err, …): ok, die, a number to skip, …"""
@@ -132,6 +138,8 @@ def _follow(folder: Path, name: str, kind: str, level: int, depth: int, flaws: l
         control = found[3].lower()
         if control in ("include", "substack"):
             deeper = level + (control == "substack")
+            if control == "substack":  # libpam counts it as one line in jumps
+                yield Entry(name, number, kind, control, found[4], (), level)
             yield from _included(folder, found[4], where, kind, deeper, depth, flaws)
             continue
         if control not in _KEYWORDS and not control.startswith("["):
@@ -150,7 +158,8 @@ def _included(folder: Path, target: str, where: str, kind: str, level: int, dept
 def services(folder: Path = PAM_FOLDER) -> list[str]:
     """The services that have a file, without what is only included and what packages left behind."""
     names = (path.name for path in folder.iterdir() if path.is_file())
-    return sorted(name for name in names if not name.startswith(("common-", ".")) and not name.endswith((".dpkg-old", "~")))
+    included = ("common-", ".", OWN_FILE)
+    return sorted(name for name in names if not name.startswith(included) and not name.endswith((".dpkg-old", "~")))
 
 
 def asking(folder: Path = PAM_FOLDER) -> dict[str, Stack]:

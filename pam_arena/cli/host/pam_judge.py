@@ -13,6 +13,7 @@ from .pam_files import Entry
 # What pam_arena may return beside success, and what libpam makes of a module that cannot be loaded.
 ARENA_FAILURES = ("auth_err", "authinfo_unavail", "system_err", "conv_err", "module_unknown", "maxtries")
 _SURE = {"pam_permit": ("success",), "pam_deny": ("auth_err",)}
+_TOLD = "auth="  # the argument that tells pam_debug what to return
 _ANY = ("success", "auth_err", "ignore")
 _UNDECIDED, _YES, _NO = "undecided", "yes", "no"
 
@@ -63,14 +64,26 @@ def _enter_substacks(entries: Sequence[Entry], state: _State) -> _State:
 
 def _steps(entries: Sequence[Entry], state: _State) -> Iterator[_State]:
     entry = entries[state.index]
-    codes = ("success", *ARENA_FAILURES) if entry.is_arena else _SURE.get(entry.name, _ANY)
-    for code in codes:
+    if not entry.is_module:
+        yield evolve(state, index=state.index + 1)
+        return
+    for code in _codes(entry):
         after = state
         if entry.is_arena:
             after = (
                 evolve(state, asked=True) if code == "success" else evolve(state, failed=state.failed or code, by=state.index)
             )
         yield _act(entries, after, entry.action(code), code)
+
+
+def _codes(entry: Entry) -> tuple[str, ...]:
+    """What a module may return."""
+    if entry.is_arena:
+        return ("success", *ARENA_FAILURES)
+    told = tuple(word.removeprefix(_TOLD) for word in entry.arguments if word.startswith(_TOLD))
+    if entry.name == "pam_debug":
+        return told[-1:] or ("success",)
+    return _SURE.get(entry.name, _ANY)
 
 
 def _act(entries: Sequence[Entry], state: _State, action: str, code: str) -> _State:
@@ -95,18 +108,22 @@ def _act(entries: Sequence[Entry], state: _State, action: str, code: str) -> _St
 
 def _agree(state: _State, code: str) -> _State:
     free = state.impression == _UNDECIDED or (state.impression == _YES and state.succeeded)
-    if not free or code == "ignore":
+    if not free:
         return state
-    impression = _YES if state.impression == _UNDECIDED and code == "success" else state.impression
-    return evolve(state, impression=impression, succeeded=code == "success")
+    return evolve(state, impression=_YES, succeeded=code == "success")
 
 
 def _jump(entries: Sequence[Entry], state: _State, lines: int) -> _State:
-    target = state.index + 1
-    while lines and target < len(entries) and entries[target].level >= entries[state.index].level:
-        lines -= entries[target].level == entries[state.index].level
-        target += 1
-    return _skip(entries, state, target)
+    """Skip lines of the same level, each with the substack below it; a jump beyond the end refuses."""
+    at, level, end = state.index, entries[state.index].level, len(entries) - 1
+    while at < end and entries[at + 1].level >= level and lines:
+        at += 1
+        while at < end and entries[at + 1].level > level:
+            at += 1
+        lines -= 1
+    if lines:
+        state = evolve(state, impression=_NO, succeeded=False)
+    return _skip(entries, state, at + 1)
 
 
 def _leave(entries: Sequence[Entry], state: _State, level: int) -> _State:

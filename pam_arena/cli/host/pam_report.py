@@ -81,8 +81,8 @@ def report_stacks(config: Mapping[str, Any] | None, folder: Path = PAM_FOLDER, r
 def _report(stack: Stack, config: Mapping[str, Any] | None, folder: Path, root: Path) -> Iterator[Finding]:
     for flaw in stack.flaws:
         yield problem(f"pam {flaw.where}", flaw.what, f"put it right in {folder}/{flaw.where.partition(':')[0]}")
-    for entry in stack.entries:
-        yield note(f"pam {entry.where}", meaning(entry)) if not entry.is_arena else good(f"pam {entry.where}", meaning(entry))
+    for entry in filter(lambda entry: entry.is_module, stack.entries):
+        yield note(f"pam {stack.service} ({entry.where})", meaning(entry))
         yield from _of_line(entry, folder, root)
     for bypass in find_bypasses(stack.entries):
         yield _of_bypass(bypass, folder)
