@@ -111,12 +111,12 @@ def pam_enable(service: str, arena_first: bool, user: str | None, yes: bool, wit
         manifest = _change(manifest, changes, within)
         try:
             tried = _try_out(manifest)
+            _schedule(service, within)
             _still_there(manifest)
         except BaseException:
             left = _take_back(service, "pam-revert", only_pending=True)
             click.echo("\n".join(left) or f"everything was put back: {service} is as it was", err=True)
             raise
-        _schedule(service, within)
         _note(service, "pam-enable", f"{stack}, shown by {person['name']}")
         if not person["codes_left"]:
             _give_codes(person["name"])
@@ -278,7 +278,8 @@ def _change(manifest: Manifest, changes: list[Change], within: int) -> Manifest:
                 _check_sshd(manifest.user)
                 _reload_sshd()
         except BaseException:
-            undo(manifest)
+            for sentence in undo(manifest):
+                click.echo(sentence, err=True)
             _cancel(manifest.service)
             raise
     return manifest

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, password, play, reference
+from holders import ASK_CODE, ASK_PIN, PIN, Holder, password, play, reference
 from hosts import PASSWORD, Dialogue, Host
 
 DONE, REFUSED, USAGE, DOWN, NOT_FOUND = 0, 1, 2, 3, 4
@@ -262,7 +262,6 @@ def test_enabled_by_a_real_login_and_confirmed_from_a_second_session(spare: Host
     assert spare.arenactl("pam", "disable", "sshd", "--yes").returncode == DONE
     events = [row[0] for row in spare.in_store("SELECT event FROM audit WHERE event LIKE 'pam-%' ORDER BY id")]
     assert events == ["pam-enable", "pam-confirm", "pam-disable"]
-    assert SHELL in play(entered.ssh(), [password()], SHELL)
 
 
 def test_a_refused_login_puts_everything_back_at_once(spare: Host, entered: Holder) -> None:
@@ -298,7 +297,7 @@ def test_a_terminal_that_dies_in_the_middle_of_the_login_leaves_nothing(spare: H
 
 def test_at_boot_what_nobody_confirmed_is_taken_back(spare: Host, entered: Holder) -> None:
     done = spare.arenactl("pam", "enable", "sshd", "--yes", "--within", "300", "-o", "json")
-    assert "Password: " in json.loads(done.stdout)["tried"]  # no terminal: as far as the first question
+    assert "Password:" in json.loads(done.stdout)["tried"]  # no terminal: as far as the first question
     assert spare.run("systemctl", "is-enabled", "arena-pam-revert.service").stdout == "enabled\n"
     spare.run("systemctl", "stop", "arena-pam-pending-sshd.timer")  # a reboot takes transient timers away
     spare.run("systemctl", "start", "arena-pam-revert.service")
@@ -307,7 +306,7 @@ def test_at_boot_what_nobody_confirmed_is_taken_back(spare: Host, entered: Holde
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [("Nonsense yes", "sshd -t:"), ("AuthenticationMethods any", "an SSH key alone opens the door")],
+    [("Nonsense yes", "sshd -t:"), ("AuthenticationMethods publickey", "publickey opens the door without a code")],
     ids=["broken", "said-before"],
 )
 def test_sshd_settings_that_do_not_do_are_refused_and_nothing_is_changed(
