@@ -46,6 +46,7 @@ from .host.rehearsal import Outcome, rehearse
 from .host.session import read_session, what_is_shared
 from .host.sshd_report import connection_of, judge_sshd, read_settings
 from .host.sudoers import is_sudoer
+from .host.timer import cancel, schedule
 from .output import Output, format_option
 from .trial import hold_trial
 
@@ -111,7 +112,7 @@ def pam_enable(service: str, arena_first: bool, user: str | None, yes: bool, wit
         manifest = _change(manifest, changes, within)
         try:
             tried = _try_out(manifest)
-            _schedule(service, within)
+            schedule(service, within)
             _still_there(manifest)
         except BaseException:
             left = _take_back(service, "pam-revert", only_pending=True)
@@ -152,7 +153,7 @@ def pam_confirm(service: str | None, yes: bool, output: Output) -> None:
             with locked():  # only now: while somebody thinks about the question, the timer must be able to take back
                 _still_there(manifest)
                 confirm(manifest)
-                _cancel(manifest.service)
+                cancel(manifest.service)
             _note(manifest.service, "pam-confirm", manifest.stack)
             rows.append({"service": manifest.service, "stays": True, "seen": came})
     output.table(rows, ("service", "stays", "seen"))
@@ -272,7 +273,7 @@ def _change(manifest: Manifest, changes: list[Change], within: int) -> Manifest:
     with locked():
         manifest = keep(manifest, changes)
         try:
-            _schedule(manifest.service, within)
+            schedule(manifest.service, within)
             apply(manifest, changes)
             if manifest.service == "sshd":
                 _check_sshd(manifest.user)
@@ -280,7 +281,7 @@ def _change(manifest: Manifest, changes: list[Change], within: int) -> Manifest:
         except BaseException:
             for sentence in undo(manifest):
                 click.echo(sentence, err=True)
-            _cancel(manifest.service)
+            cancel(manifest.service)
             raise
     return manifest
 
@@ -347,26 +348,9 @@ def _take_back(service: str, event: str, only_pending: bool = False) -> list[str
                 run("systemctl", "--no-block", "try-reload-or-restart", "ssh.service")
             else:
                 left.append(f"sshd was not reloaded, because of sshd -t: {complaint.strip()}")
-        _cancel(service)
+        cancel(service)
     _note(service, event, "; ".join(left))
     return left
-
-
-def _timer(service: str) -> str:
-    return f"arena-pam-pending-{service}"
-
-
-def _schedule(service: str, within: int) -> None:
-    """Have systemd take the change back after so many seconds; it goes on when this terminal is gone. Raises Refusal."""
-    _cancel(service)
-    words = ("--quiet", "--collect", f"--unit={_timer(service)}", f"--on-active={within}", "--timer-property=AccuracySec=1s")
-    status, _, complaint = run("systemd-run", *words, "/usr/bin/arenactl", "pam", "disable", "--revert", service)
-    if status != 0:
-        raise Refusal(f"without systemd's timer nothing would take the change back: {complaint.strip()}")
-
-
-def _cancel(service: str) -> None:
-    run("systemctl", "stop", f"{_timer(service)}.timer")
 
 
 def _came_in(manifest: Manifest) -> str:

@@ -148,11 +148,13 @@ def test_sudo_takes_its_twin_along(pam: Path, state: Path) -> None:
         ("common-auth", Refusal, "no service of its own"),
         ("asking", Refusal, "asks for a code already, by .*asking line 1"),
         ("bare", Refusal, "does not include common-auth"),
+        ("link", Refusal, "link is a link: enable what it leads to, .*/sudo"),
     ],
 )
 def test_what_cannot_be_enabled_is_refused(pam: Path, service: str, error: type[Refusal], told: str) -> None:
     (pam / "asking").write_text("auth required pam_arena.so\n")
     (pam / "bare").write_text("auth required pam_unix.so\n")
+    (pam / "link").symlink_to("sudo")
     with pytest.raises(error, match=told):
         plan(service, arena_first=False, folder=pam)
 

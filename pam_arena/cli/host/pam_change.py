@@ -89,12 +89,14 @@ def plan(service: str, *, arena_first: bool, folder: Path = PAM_FOLDER) -> list[
         raise NotFound(f"there is no service {service!r}: ls {folder}")
     if service.startswith("common-") or service in (OWN_FILE, "other"):
         raise Refusal(f"{service} is no service of its own: for all services at once, see pam-auth-update --enable arena")
+    if (folder / service).is_symlink():
+        raise Refusal(f"{folder / service} is a link: enable what it leads to, {(folder / service).resolve()}")
     if service in (found := asking(folder)):
         where = next(entry.where for entry in found[service].entries if entry.is_arena)
         raise Refusal(f"{service} asks for a code already, by {folder}/{where.replace(':', ' line ')}")
     changes = [_own_file(folder)]
     for name in (service, *(twin for twin in _TWINS.get(service, ()) if (folder / twin).is_file())):
-        if name not in found and not _includes(folder / name, service):
+        if name not in found and not (folder / name).is_symlink() and not _includes(folder / name, service):
             changes.append(_service_file(folder / name, arena_first))
     if service == "sshd":
         changes.append(_drop_in())
