@@ -312,7 +312,7 @@ def test_at_boot_what_nobody_confirmed_is_taken_back(spare: Host, entered: Holde
 def test_sshd_settings_that_do_not_do_are_refused_and_nothing_is_changed(
     spare: Host, entered: Holder, line: str, told: str
 ) -> None:
-    path = spare.root / "etc/ssh/sshd_config.d/000-first.conf"
+    path = spare.root / "etc/ssh/sshd_config.d/00-aaa.conf"  # read before 00-arena.conf
     path.write_text(line + "\n")
     before = spare.shell(FILES).stdout
     done = spare.arenactl("pam", "enable", "sshd", "--yes", check=False)
