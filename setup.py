@@ -79,6 +79,7 @@ setup(
         "httpx>=0.23",
         "prometheus_client>=0.16",
         "pyotp>=2.6",
+        "python-pam>=2.0",
         "python-pskc>=1.2",
         "rich>=13.3",
         "sdnotify>=0.3",

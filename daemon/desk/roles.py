@@ -56,6 +56,8 @@ MAY: dict[str, frozenset[Role]] = {
     "audit list": _BOTH,
     "audit verify": _BOTH,
     "metrics": _BOTH,
+    "doctor": _BOTH,
+    "pam enable": _ADMIN,
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

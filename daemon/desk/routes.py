@@ -27,6 +27,7 @@ from . import (
     assignment,
     audits,
     codes,
+    doctor,
     enrol,
     holders,
     leaving,
@@ -198,6 +199,10 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         shows("/audit/verify", "audit verify", audits.verify),
         web.post("/audit/heads", _check_heads(desk)),
         web.get("/metrics", _metrics(desk)),
+        shows("/doctor", "doctor", doctor.examine),
+        lists("/pam/entered", "pam enable", doctor.list_entered),
+        lists("/pam/granted", "pam enable", doctor.list_granted, "service", "since"),
+        does_as_told("/pam/{service}", "pam enable", doctor.note_change, "service", event=str, detail=str),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]

@@ -127,6 +127,10 @@ _EVENTS: dict[str, str] = {
     "audit-drop": "old rows of the audit dropped",
     "backup": "backup made",
     "restore": "restored from a backup",
+    "pam-enable": "PAM asks for a code, until it is confirmed or taken back",
+    "pam-confirm": "PAM's change confirmed",
+    "pam-disable": "PAM asks for no code any more",
+    "pam-revert": "PAM's change taken back: nobody confirmed it",
 }
 _ATTEMPTS = {"login": "", "observe": "observed: ", "mail-code": "code by mail: "}
 

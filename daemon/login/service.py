@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pam_arena import pin
 from pam_arena.errors import ConfigError, Refusal, StoreError
 
-from ..clock import SystemClock
+from ..clock import StepWatch, SystemClock, boot_seconds
 from ..config import Config, check_groups, load
 from ..journal import Journal, sentence
 from ..sockets import activated_socket
@@ -184,7 +184,10 @@ async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> N
     """Tell systemd that loop and store work, twice in each watchdog period; and how many are here."""
     watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     pause = watchdog_us / 2_000_000 if watchdog_us else 10.0
+    steps = StepWatch(SystemClock().now, boot_seconds)
     while True:
+        if step := steps.seconds():
+            log.critical("the clock was stepped by %+.0f s: codes of all keys are judged by it; see timedatectl", step)
         try:
             await service.touch_store()
             service.notifier.notify(f"WATCHDOG=1\nSTATUS={service.status(listener.conversations, verifier.pending)}")

@@ -15,6 +15,7 @@ import click
 from .audit import audit, metrics
 from .codes import code, grant, pin
 from .desk_client import DeskClient
+from .doctor import doctor
 from .enrol import add_token, prove_token
 from .group import Group, survive_any_locale
 from .holders import holder
@@ -22,10 +23,12 @@ from .local import read_passphrase, run_arenad
 from .mails import mail
 from .moving import backup, restore
 from .output import Output, format_option
+from .pam import pam
 from .reports import report
 from .requests import request
 from .support import support
 from .tokens import token
+from .trial import try_service
 
 
 @click.group(cls=Group)
@@ -34,7 +37,7 @@ def main() -> None:
     survive_any_locale()
 
 
-for group in (token, holder, request, pin, code, grant, report, audit, mail):
+for group in (doctor, try_service, pam, token, holder, request, pin, code, grant, report, audit, mail):
     main.add_command(group)
 for command in (metrics, support, backup, restore):
     main.add_command(command)

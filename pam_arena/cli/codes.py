@@ -49,11 +49,11 @@ def give_temporary_codes(who: str, days: int, count: int, output: Output) -> Non
     show_codes(DeskClient().post("/holders/", who, "/codes/temporary", body={"days": days, "count": count}), output)
 
 
-def show_codes(given: dict[str, Any], output: Output) -> None:
-    """Print a set of codes: the page of its holder, or rows."""
+def show_codes(given: dict[str, Any], output: Output, *, err: bool = False) -> None:
+    """Print a set of codes: the page of its holder, or rows. err: on stderr, beside what the command itself prints."""
     given = {**given, "host": socket.gethostname()}
     if output.is_table:
-        click.echo(write_page(given))
+        click.echo(write_page(given), err=err)
     elif output.is_json:
         output.record(given)
     else:

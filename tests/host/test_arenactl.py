@@ -37,7 +37,7 @@ def test_a_generated_key_is_shown_as_a_qr_code(host: Host) -> None:
         (["token", "show", "../status"], "", NOT_FOUND, "no token has the serial"),
         (["unlock", "nobody-here"], "", NOT_FOUND, "nobody-here"),
         (["why", "00000000"], "", NOT_FOUND, "00000000"),
-        (["tokn"], "", USAGE, "there are: audit, code, config, grant, holder, key"),
+        (["tokn"], "", USAGE, "there are: audit, backup, code, config, doctor, grant, holder, key"),
         (["key", "import", "/etc/hostname"], "passphrase\n", REFUSED, "no key export"),
         (["token", "resync", "T-1"], "123456\n", USAGE, "two codes are expected"),
         (["token", "resync", "T-1"], "123456\n12345\n", REFUSED, "two codes of 6 digits are needed"),

@@ -59,7 +59,7 @@ def test_a_daemon_is_exposed_at_most_0_5(spare: Host, unit: str) -> None:
 
 
 def test_the_units_are_well_formed(spare: Host) -> None:
-    services = ("arenad.service", "arenad-key.service", "arena-desk.service", "arena-mail.service")
+    services = ("arenad.service", "arenad-key.service", "arena-desk.service", "arena-mail.service", "arena-pam-revert.service")
     done = spare.run("systemd-analyze", "verify", "--man=no", *UNITS, *services)
     assert not re.search(r"arena", done.stderr), done.stderr
 

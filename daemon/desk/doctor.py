@@ -1,0 +1,152 @@
+"""The store's part of `arenactl doctor`, and what `arenactl pam` asks and notes: nothing here decides a login.
+
+A finding has severity, thing, found and remedy, as those that arenactl makes of the host itself.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pam_arena.errors import Refusal
+
+from ..config import Config, check_groups
+from ..store import doctor as store
+from ..store.engine import SCHEMA_VERSION, peek, store_path
+from ..store.marks import KEY_EXPORTED, read_time
+from ..store.schema import KEY_ID
+from .caller import Caller, Connection, Result
+
+_SHOWN = 5  # names in a sentence
+_LEAST_FREE = 200 * 2**20  # bytes on the store's disk: below, a burst of audit rows may fill it
+_LARGE_WAL = 256 * 2**20  # bytes: something holds a read open, or the disk is too slow for checkpoints
+_CHANGES = ("pam-enable", "pam-confirm", "pam-disable", "pam-revert")
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def examine(connection: Connection, caller: Caller) -> Result:
+    """Everything that only the service can see: key, store, holders, groups, modes. It only reads."""
+    findings = [
+        *_key(connection, caller),
+        *_store(connection, caller.config),
+        *_holders(connection, caller.now),
+        *_policy(caller.config),
+    ]
+    return {"findings": findings}
+
+
+def list_entered(connection: Connection, caller: Caller) -> list[Result]:
+    """Who has finished a first login: holders with a PIN whose code opened a door, the latest first."""
+    return [
+        {"name": row.holder, "at": row.at, "codes_left": row.codes_left}
+        for row in store.entered(connection, caller.now, store.MOST_PEOPLE)
+    ]
+
+
+def list_granted(connection: Connection, caller: Caller, service: str | None, since: str | None) -> list[Result]:
+    """The logins at a service that a code opened since a time: who, and when."""
+    if not since or not since.isdigit():
+        raise Refusal("since: seconds since 1970 are expected")
+    return [{"name": row.holder, "at": row.at} for row in store.granted(connection, service or "", int(since))]
+
+
+def note_change(connection: Connection, caller: Caller, service: str, wanted: dict[str, Any]) -> Result:
+    """Leave the row of the audit that PAM's files of a service were changed."""
+    event, detail = str(wanted.get("event", "")), str(wanted.get("detail", ""))
+    if event not in _CHANGES or not _SERVICE.fullmatch(service):
+        raise Refusal(f"event: allowed: {', '.join(_CHANGES)}; service: the name of a file in /etc/pam.d")
+    caller.note(connection, event, detail=f"{service} {detail}".strip()[:200])
+    return {"service": service, "noted": event}
+
+
+def _finding(severity: str, thing: str, found: str, remedy: str = "") -> Result:
+    return {"severity": severity, "thing": thing, "found": found, "remedy": remedy}
+
+
+def _key(connection: Connection, caller: Caller) -> Iterator[Result]:
+    noted, mine = store.read_meta(connection, KEY_ID), caller.vault.key_id
+    if noted != mine:
+        yield _finding("problem", "key", f"is {mine}; the store was made under {noted}", "arenactl key import FILE")
+    else:
+        yield _finding("good", "key", f"{mine}, as the store's")
+    if read_time(connection, KEY_EXPORTED) is None:
+        yield _finding("warning", "key", "the master key was never exported", "arenactl key export FILE")
+    else:
+        yield _finding("good", "key", "was exported")
+
+
+def _store(connection: Connection, config: Config) -> Iterator[Result]:
+    path = store_path(config.store.url)
+    if said := store.check(connection):
+        yield _finding("problem", "store", f"{path} is damaged: {said}", "arenactl restore FILE")
+    else:
+        yield _finding("good", "store", f"{path}: whole")
+    found = peek(path)
+    if found == SCHEMA_VERSION:
+        yield _finding("good", "store", f"schema {found}")
+    else:
+        yield _finding("warning", "store", f"schema {found}, and this release's is {SCHEMA_VERSION}", "arenactl migrate")
+    wal = _size(path.with_name(path.name + "-wal"))
+    if wal > _LARGE_WAL:
+        yield _finding("warning", "store", f"its log of changes has {wal >> 20} MiB", "systemctl restart arenad arena-desk")
+    free = _free(path.parent)
+    if free < _LEAST_FREE:
+        yield _finding(
+            "problem", "store", f"{free >> 20} MiB are left on its disk: no verdict without room", f"df -h {path.parent}"
+        )
+    else:
+        yield _finding("good", "store", f"{free >> 20} MiB free on its disk, log of changes {wal >> 10} KiB")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _free(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _holders(connection: Connection, now: int) -> Iterator[Result]:
+    lapsed, waiting = store.without_pin(connection, now)
+    if lapsed:
+        remedy = f"arenactl pin reset {lapsed[0]}"
+        yield _finding("warning", "holders", f"time to create a PIN is over: {_names(lapsed)}", remedy)
+    if waiting:
+        yield _finding(
+            "note",
+            "holders",
+            f"no PIN yet: {_names(waiting)}",
+            "have them log in: PIN empty, then the code, then choose a PIN",
+        )
+    if not lapsed and not waiting:
+        yield _finding("good", "holders", "all have a PIN")
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
+
+
+def _policy(config: Config) -> Iterator[Result]:
+    unknown = check_groups(config)
+    for sentence in unknown:
+        group = sentence.rpartition(" ")[2]
+        remedy = f"addgroup {group}, or correct /etc/arena/arena.toml.d, then systemctl reload arenad"
+        yield _finding("problem", "groups", sentence, remedy)
+    if not unknown:
+        yield _finding("good", "groups", "all that the configuration names exist")
+    for name, service in config.services.items():
+        if service.mode == "observe":
+            yield _finding(
+                "warning",
+                f"service {name}",
+                "mode is observe: nothing is enforced",
+                'mode = "enforce", when all are ready: arenactl report observe',
+            )
+        elif service.mode == "off":
+            yield _finding("warning", f"service {name}", "mode is off: nobody is asked", 'mode = "enforce" in arena.toml.d')
