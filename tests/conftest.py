@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline would time the machine, which is shared, and not what is tested.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 sys.path.insert(0, str(Path(__file__).with_name("service")))
 from arena import Service  # found by the line above: tests/ is no package
