@@ -20,7 +20,7 @@ from ..store.writer import Writer
 from ..vault import Vault
 from . import addresses, assignment, codes, enrol, holders, leaving, life, pins, reports, resync, tokens, verbs
 from .caller import Caller
-from .dates import end_of
+from .dates import read_until
 from .roles import MAY, roles_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -137,7 +137,7 @@ def _assign_token(desk: Desk) -> Handler:
         caller = desk.caller(request, "token assign")
         wanted = await _body(request)
         name, serial = str(wanted.get("holder", "")), request.match_info["serial"]
-        until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
+        until = read_until(wanted, caller.now)
         return web.json_response(await desk.change(partial(assignment.assign_token, until=until), caller, serial, name))
 
     return handle
