@@ -74,7 +74,8 @@ def unassign_token(connection: Connection, caller: Caller, who: str) -> Result:
     """Take a token from its holder, back into the stock; their session grants end."""
     token = token_meant(connection, caller, who, Verb.UNASSIGN)
     put_back(connection, token)
-    caller.note(connection, "token-unassign", token.holder, token.serial, end_grants(connection, token.holder_id))
+    ended = "" if token.holder is None else end_grants(connection, token.holder_id)
+    caller.note(connection, "token-unassign", token.holder or "", token.serial, ended)
     return show_token(connection, caller, token.serial)
 
 
@@ -86,13 +87,12 @@ def put_back(connection: Connection, token: store.Row) -> None:
 
 def replace_token(connection: Connection, caller: Caller, who: str, wanted: dict[str, Any]) -> Result:
     """Give a holder another token in the place of one: retired, or noted as lost. Its last day goes over to the new one."""
-    old = token_meant(connection, caller, who, Verb.REPLACE)
+    lost, old = flag(wanted, "lost"), token_meant(connection, caller, who, Verb.REPLACE)
     becomes, name = after(Verb.REPLACE, State(old.state), old.serial, old.holder), old.holder
     serial = token_of(connection, caller, str(wanted.get("new", ""))).serial
     if serial == old.serial:
         raise Refusal(f"token {serial} cannot replace itself: name the new one")
     until = read_until(wanted, caller.now, old.valid_until)
-    lost = flag(wanted, "lost")
     if until is not None and until <= caller.now:
         raise Refusal(f"token {old.serial} was valid through {show_day(until)}: say until when the new one is: --until DATE")
     grants = end_grants(connection, old.holder_id)

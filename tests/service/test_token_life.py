@@ -166,6 +166,16 @@ def test_a_key_works_through_its_last_day(service: Service, desk: DeskService) -
         assert told in desk.refuse("/tokens/K-1/enable", {"until": wrong})
 
 
+def test_a_key_lost_before_it_was_anybodys_goes_back_to_the_stock_or_is_retired(service: Service, desk: DeskService) -> None:
+    for serial in ("R-1", "R-2"):
+        put(service, serial, State.LOST, "daemon", holder_id=None)
+    put(service, "N-1", State.STOCK)
+    for path, body in (("enable", {}), ("replace", {"new": "N-1"})):
+        assert "is lost, and was nobody's: arenactl token unassign R-1" in desk.refuse(f"/tokens/R-1/{path}", body)
+    assert desk.do("/tokens/R-1/unassign")["state"] == "stock"
+    assert desk.do("/tokens/R-2/retire")["state"] == "retired"
+
+
 def test_a_day_ends_at_the_next_midnight_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         for zone, hours in (("UTC", 0), ("Europe/Paris", 1)):
