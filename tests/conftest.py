@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).with_name("service")))
+from arena import Service  # found by the line above: tests/ is no package
+
 # A deadline would time the machine, which is shared, and not what is tested.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
-
-sys.path.insert(0, str(Path(__file__).with_name("service")))
-from arena import Service  # found by the line above: tests/ is no package
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -9,8 +9,8 @@ from ..store import inventory as store
 from ..store.requests import settle_request
 from ..store.schema import State
 from ..store.states import Verb, after
-from .caller import Caller, Connection, Result, token_meant, token_of
-from .dates import end_of
+from .caller import Caller, Connection, Result, flag, token_meant, token_of
+from .dates import read_until
 from .life import end_grants, require_slot, retire, through
 from .pins import lapses
 from .tokens import show_token
@@ -76,7 +76,8 @@ def unassign_token(connection: Connection, caller: Caller, who: str) -> Result:
     """Take a token from its holder, back into the stock; their session grants end."""
     token = token_meant(connection, caller, who, Verb.UNASSIGN)
     put_back(connection, token)
-    caller.note(connection, "token-unassign", token.holder, token.serial, end_grants(connection, token.holder_id))
+    ended = "" if token.holder is None else end_grants(connection, token.holder_id)
+    caller.note(connection, "token-unassign", token.holder or "", token.serial, ended)
     return show_token(connection, caller, token.serial)
 
 
@@ -88,21 +89,21 @@ def put_back(connection: Connection, token: store.Row) -> None:
 
 def replace_token(connection: Connection, caller: Caller, who: str, wanted: dict[str, Any]) -> Result:
     """Give a holder another token in the place of one: retired, or noted as lost. Its last day goes over to the new one."""
-    old = token_meant(connection, caller, who, Verb.REPLACE)
-    serial, name = str(wanted.get("new", "")), old.holder
-    becomes = after(Verb.REPLACE, State(old.state), old.serial, name)
+    lost, old = flag(wanted, "lost"), token_meant(connection, caller, who, Verb.REPLACE)
+    becomes, name = after(Verb.REPLACE, State(old.state), old.serial, old.holder), old.holder
+    serial = token_of(connection, caller, str(wanted.get("new", ""))).serial
     if serial == old.serial:
         raise Refusal(f"token {serial} cannot replace itself: name the new one")
-    until = old.valid_until if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
+    until = read_until(wanted, caller.now, old.valid_until)
     if until is not None and until <= caller.now:
         raise Refusal(f"token {old.serial} was valid through {show_day(until)}: say until when the new one is: --until DATE")
     grants = end_grants(connection, old.holder_id)
-    if wanted.get("lost"):
+    if lost:
         why = old.why if old.state == State.LOST else f"reported by {caller.actor}"
         store.update_token(connection, old.id, state=State.LOST.value, why=f"{why}; replaced by {serial}")
     else:
         retire(connection, caller, old, Verb.REPLACE, f"replaced by {serial}")
-    what = "lost" if wanted.get("lost") else becomes.value
+    what = "lost" if lost else becomes.value
     detail = "; ".join(filter(None, (f"by {serial}, and is {what}", grants)))
     caller.note(connection, "token-replace", name, old.serial, detail)
     given = assign_token(connection, caller, serial, name, until=until)

@@ -48,9 +48,26 @@ def _said(told: Told) -> Result:
     return {"mail": told.to, "no_mail": told.why}
 
 
+def flag(wanted: dict[str, Any], name: str) -> bool:
+    """A yes or no of a request's body; no if it is not there. Raises Refusal."""
+    value = wanted.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Refusal(f"{name}: allowed: true, false")
+    return bool(value)
+
+
+def _find_token(connection: Connection, caller: Caller, serial: str) -> store.Row | None:
+    """The token of a serial; none for what no database can look for."""
+    try:
+        serial.encode()
+    except UnicodeEncodeError:
+        raise NotFound(f"{serial!r} is no serial and no user: arenactl token list") from None
+    return store.find_token(connection, serial, caller.now)
+
+
 def token_of(connection: Connection, caller: Caller, serial: str) -> store.Row:
     """The token of a serial. Raises NotFound."""
-    token = store.find_token(connection, serial, caller.now)
+    token = _find_token(connection, caller, serial)
     if token is None:
         raise NotFound(f"no token has the serial {serial!r}: arenactl token list")
     return token
@@ -58,7 +75,7 @@ def token_of(connection: Connection, caller: Caller, serial: str) -> store.Row:
 
 def token_meant(connection: Connection, caller: Caller, who: str, verb: Verb | None = None) -> store.Row:
     """The token of a serial, or the one that a user has, if only one of theirs allows the verb. Raises NotFound, Refusal."""
-    token = store.find_token(connection, who, caller.now)
+    token = _find_token(connection, caller, who)
     if token is not None:
         return token
     if store.find_holder(connection, who) is None:
@@ -75,7 +92,7 @@ def token_meant(connection: Connection, caller: Caller, who: str, verb: Verb | N
 
 def holder_of(connection: Connection, caller: Caller, who: str) -> store.Row:
     """The holder of a name, or of a token's serial. Raises NotFound."""
-    token = store.find_token(connection, who, caller.now)
+    token = _find_token(connection, caller, who)
     name = token.holder if token is not None and token.holder is not None else who
     holder = store.find_holder(connection, name)
     if holder is None:

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from typing import Any
 
 from pam_arena.errors import Refusal
 
@@ -22,6 +23,14 @@ def end_of(text: str, now: int) -> int:
     if over <= now:
         raise Refusal(f"date {text!r}: that day is over")
     return over
+
+
+def read_until(wanted: dict[str, Any], now: int, otherwise: int | None = None) -> int | None:
+    """The `until` of a request's body, as `end_of`, or none for "never"; what it is otherwise, if it is left out."""
+    text = wanted.get("until")
+    if text is None:
+        return otherwise
+    return None if text == NEVER else end_of(str(text), now)
 
 
 def start_of_past(text: str, now: int) -> int:

@@ -10,7 +10,7 @@ from ..store.requests import drop_requests
 from ..store.schema import CodeKind, State
 from ..store.states import Verb
 from .assignment import put_back
-from .caller import Caller, Connection, Result, holder_of
+from .caller import Caller, Connection, Result, flag, holder_of
 from .life import retire
 
 _MOST = 1000  # tokens of one holder
@@ -22,13 +22,13 @@ def leave_holder(connection: Connection, caller: Caller, who: str, wanted: dict[
 
     The name stays as that of nobody in particular: attempts under way, and the audit, refer to it.
     """
-    holder = holder_of(connection, caller, who)
+    holder, everything = holder_of(connection, caller, who), flag(wanted, "retire")
     asked = drop_requests(connection, holder.name, "left", caller.actor, caller.now)
     stocked, retired = [], []
     for token_id in asked:
         store.update_token(connection, token_id, holder_id=None, state=State.STOCK.value, why="")
     for token in store.list_tokens(connection, holder.name, None, _MOST, caller.now):
-        if wanted.get("retire") or token.state in (State.LOST, State.UNPROVEN):
+        if everything or token.state in (State.LOST, State.UNPROVEN):
             retire(connection, caller, token, Verb.RETIRE, f"{holder.name} left")
             retired.append(token.serial)
         else:

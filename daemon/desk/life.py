@@ -10,7 +10,7 @@ from ..store.grants import revoke_grants
 from ..store.schema import State
 from ..store.states import HELD, Verb, after
 from .caller import Caller, Connection, Result, token_meant
-from .dates import NEVER, end_of
+from .dates import NEVER, read_until
 from .tokens import show_token
 from .words import show_day
 
@@ -22,9 +22,7 @@ def enable_token(connection: Connection, caller: Caller, who: str, wanted: dict[
     token = token_meant(connection, caller, who, Verb.ENABLE)
     state = State(token.state)
     becomes = after(Verb.ENABLE, state, token.serial, token.holder)
-    until = token.valid_until
-    if (text := (wanted or {}).get("until")) is not None:
-        until = None if text == NEVER else end_of(str(text), caller.now)
+    until = read_until(wanted or {}, caller.now, token.valid_until)
     if until is not None and until <= caller.now:
         raise Refusal(
             f"token {token.serial} was valid through {show_day(until)}: arenactl token enable {token.serial} --until DATE,"

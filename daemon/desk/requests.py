@@ -16,7 +16,7 @@ from ..store.schema import RequestState, State
 from ..store.states import Verb, after
 from .assignment import assign_token, require_user
 from .caller import Caller, Connection, Result, token_of
-from .dates import end_of
+from .dates import read_until
 from .life import require_slot
 
 _LIMIT = 10_000
@@ -38,7 +38,7 @@ def list_requests(connection: Connection, caller: Caller, state: str | None) -> 
 def add_request(connection: Connection, caller: Caller, serial: str, wanted: dict[str, Any]) -> Result:
     """Enter a request by ticket. wanted: holder, ticket, and until: the last day of the token."""
     name, ticket = str(wanted.get("holder", "")), _line("ticket", wanted.get("ticket"))
-    until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
+    until = read_until(wanted, caller.now)
     token = token_of(connection, caller, serial)
     after(Verb.REQUEST, State(token.state), serial, token.holder)
     require_user(name)

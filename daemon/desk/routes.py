@@ -43,7 +43,7 @@ from . import (
 from .assigning import assignment_route
 from .body import Kind, read_body
 from .caller import Caller, Connection
-from .dates import end_of
+from .dates import read_until
 from .importing import Importing, import_routes
 from .roles import MAY, roles_of
 
@@ -221,7 +221,7 @@ def _assign_token(desk: Desk) -> Handler:
         caller = desk.caller(request, "token assign")
         wanted = await read_body(request, holder=str, until=str)
         name, serial = str(wanted.get("holder", "")), request.match_info["serial"]
-        until = None if wanted.get("until") is None else end_of(str(wanted["until"]), caller.now)
+        until = read_until(wanted, caller.now)
         return web.json_response(await desk.change(partial(assignment.assign_token, until=until), caller, serial, name))
 
     return handle

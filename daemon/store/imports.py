@@ -45,6 +45,7 @@ _OWNED = (
     sa.select(token.c.holder_id, sa.func.count())
     .where(
         token.c.holder_id.in_(sa.bindparam("holders", expanding=True)),
+        token.c.state != State.LOST.value,  # it fills no place
         token.c.batch.is_distinct_from(sa.bindparam("but", type_=sa.Integer)),
     )
     .group_by(token.c.holder_id)

@@ -7,7 +7,21 @@ from attrs import frozen
 
 from pam_arena.otp import Mechanism
 
-from .schema import NOBODY, State, audit, holder, is_held, is_holder, is_in_effect, origin, state_at, stranger, token
+from .schema import (
+    NOBODY,
+    CodeKind,
+    State,
+    audit,
+    holder,
+    is_held,
+    is_holder,
+    is_in_effect,
+    origin,
+    recovery,
+    state_at,
+    stranger,
+    token,
+)
 
 Row = Any  # a result row: its attributes are the columns selected
 
@@ -85,6 +99,20 @@ TOKEN = sa.select(
 VISIBLE = sa.and_(token.c.state != State.DECOY.value, is_in_effect())  # a decoy, or a token that is being imported, is nobody's
 
 
+# One who has left keeps no more than a name. A holder that is being imported is not there yet.
+IS_SOMEBODY = sa.and_(
+    holder.c.id != NOBODY,
+    is_holder(),
+    sa.or_(
+        holder.c.pin.is_not(None),
+        sa.exists().where(token.c.holder_id == holder.c.id, is_in_effect()),
+        sa.exists().where(
+            recovery.c.holder_id == holder.c.id, recovery.c.kind != CodeKind.MAIL.value, recovery.c.used_at.is_(None)
+        ),
+    ),
+)
+
+
 def find_token(connection: sa.engine.Connection, serial: str, at: int) -> Row | None:
     """A token by its serial number, without its seed, as it stands at a time."""
     return connection.execute(TOKEN.where(token.c.serial == serial, VISIBLE), {"at": at}).first()
@@ -119,7 +147,7 @@ def count_tokens(connection: sa.engine.Connection, at: int) -> dict[str, int]:
 
 def count_holders(connection: sa.engine.Connection) -> tuple[int, int]:
     """How many holders have a PIN, and how many have none."""
-    counted = sa.select(sa.func.count(), sa.func.count(holder.c.pin)).where(holder.c.id != NOBODY, is_holder())
+    counted = sa.select(sa.func.count(), sa.func.count(holder.c.pin)).where(IS_SOMEBODY)
     everybody, with_pin = connection.execute(counted).one()
     return int(with_pin), int(everybody - with_pin)
 

@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
-from .inventory import TOKEN, VISIBLE, Row
-from .schema import NOBODY, CodeKind, State, audit, batch, holder, is_in_effect, origin, recovery, state_at, token
+from .inventory import IS_SOMEBODY, TOKEN, VISIBLE, Row
+from .schema import State, audit, holder, origin, state_at, token
 
 _HELD = (State.ACTIVE.value, State.DISABLED.value, State.EXPIRED.value)
 _GIVEN = ("token-assign", "token-replace")  # the events that make a token a holder's
@@ -74,14 +74,6 @@ _LAST_IN = (
     .where(audit.c.holder == holder.c.name, audit.c.event == "login", audit.c.outcome == "granted")
     .scalar_subquery()
 )
-_CODES = _has(
-    recovery,
-    recovery.c.kind != CodeKind.MAIL.value,
-    recovery.c.used_at.is_(None),
-    sa.or_(recovery.c.valid_until.is_(None), recovery.c.valid_until > sa.bindparam("at")),
-)
-_TOKENS = _has(token, is_in_effect())
-_IN_EFFECT = sa.or_(holder.c.batch.is_(None), sa.exists().where(batch.c.id == holder.c.batch, batch.c.done))
 
 
 def find_holders(connection: sa.engine.Connection, after: str | None, limit: int, at: int) -> list[Row]:
@@ -99,7 +91,7 @@ def find_holders(connection: sa.engine.Connection, after: str | None, limit: int
             _has(origin, origin.c.wait_until > sa.bindparam("at"), sa.not_(origin.c.closed)).label("waiting"),
             _has(origin, origin.c.closed).label("closed"),
         )
-        .where(holder.c.id != NOBODY, _IN_EFFECT, sa.or_(holder.c.pin.is_not(None), _TOKENS > 0, _CODES > 0))
+        .where(IS_SOMEBODY)
         .order_by(holder.c.name)
         .limit(limit)
     )

@@ -64,6 +64,8 @@ _STANDS = {
 def after(verb: Verb, state: State, serial: str, holder: str | None = None) -> State:
     """The state that a verb leads to. Raises Refusal where it is not allowed, with what is so and what may be done."""
     found = AFTER[verb].get(state)
+    if holder is None and state is State.LOST and verb in (Verb.ENABLE, Verb.REPLACE):  # while it was only requested
+        raise Refusal(f"token {serial} is lost, and was nobody's: arenactl token unassign {serial}, if it is found")
     if found is None:
         if holder is not None and verb is Verb.ASSIGN and state in OWNED:
             raise Refusal(f"token {serial} is {holder}'s: arenactl token unassign {serial} first")

@@ -1,13 +1,15 @@
 """What the desk does for people, from the words on a terminal to the door that opens: arenactl and arena-key on real hosts."""
 
+import base64
 import csv
 import io
 import json
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, check_golden, password, play, refuse
-from hosts import PASSWORD, Dialogue, Host
+from hosts import PASSWORD, Dialogue, Fob, Host
 
 REFUSED, DOWN = 1, 3
 NEW_PIN = "97531"
@@ -86,6 +88,51 @@ def test_mail_and_language_are_noted_and_the_page_is_in_that_language(holder: Ho
     assert re.search(r"^mail +a\.martin@lycee\.example$", shown, re.MULTILINE)
     assert re.search(r"^tokens +K-\S+ active$", shown, re.MULTILINE)
     assert "CODES DE SECOURS" in host.arenactl("code", "emergency", holder.name).stdout
+
+
+def test_a_phone_counts_once_its_code_was_typed_and_opens_the_door(desk: Host) -> None:
+    newcomer = Holder(desk, serial="Z-{}")
+    desk.arenactl("token", "retire", newcomer.fob.serial)
+    words = ["arenactl", "token", "add", "--qr", "--holder", newcomer.name, "--serial", f"S-{newcomer.name}", "--period", "5"]
+    with desk.dialogue(words) as dialogue:
+        dialogue.expect(r"uri +otpauth\S+\s")
+        uri = re.search(r"otpauth\S+", dialogue.transcript)
+        assert uri is not None
+        seed = parse_qs(urlsplit(uri[0]).query)["secret"][0]
+        newcomer.fob = Fob(f"S-{newcomer.name}", base64.b32decode(seed))
+        dialogue.expect(r"The code that the app shows \(empty: later\): ")
+        dialogue.send(newcomer.fob.at(newcomer.fob.step + 20), "a code of another time")
+        dialogue.expect(r"wrong code; 4 tries left\s+The code that the app shows \(empty: later\): ")
+        dialogue.send(newcomer.fob.fresh, "the code")
+        dialogue.expect(r"state +active\s")
+        assert dialogue.end() == 0
+    newcomer.enter()
+
+
+def test_a_lost_key_is_replaced_and_the_pin_stays(holder: Holder) -> None:
+    host, lost = holder.host, holder.fob
+    assert "TEMPORARY CODES" in host.arenactl("token", "lost", holder.name, "--codes").stdout
+    refuse(holder.ssh(), [password(), *holder.steps()])
+    holder.fob = Fob(f"N-{holder.name}")
+    host.arenactl(
+        "token", "add", "--serial", holder.fob.serial, "--period", "5", "--seed-file", "-", input=holder.fob.seed.hex()
+    )
+    host.arenactl("token", "replace", lost.serial, holder.fob.serial, "--lost")
+    play(holder.ssh(), [password(), *holder.steps()], SHELL)
+    shown = host.arenactl("holder", "show", holder.name).stdout
+    assert max(map(len, shown.splitlines())) <= 80 and len(shown.splitlines()) <= 24
+    assert re.search(rf"^tokens +{lost.serial} lost: reported by uid:0; replaced by {holder.fob.serial}$", shown, re.MULTILINE)
+    assert shown.endswith("what to do next\n  nothing: ready to log in\n")
+
+
+def test_who_leaves_is_asked_for_at_a_terminal(holder: Holder) -> None:
+    host, name = holder.host, holder.name
+    told = play(host.dialogue(["arenactl", "holder", "leave", name]), [("for good\\? .*: ", "n", "no")], "Aborted")
+    assert "Traceback" not in told
+    play(holder.ssh(), [password(), *holder.steps()], SHELL)
+    host.arenactl("holder", "leave", name)
+    refuse(holder.ssh(), [password(), *holder.steps()])
+    assert name not in host.arenactl("holder", "list", "-o", "csv").stdout
 
 
 def ssh_with_key(holder: Holder) -> Dialogue:

@@ -4,6 +4,7 @@ import datetime
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from arena import Service
@@ -165,6 +166,16 @@ def test_a_key_works_through_its_last_day(service: Service, desk: DeskService) -
         assert told in desk.refuse("/tokens/K-1/enable", {"until": wrong})
 
 
+def test_a_key_lost_before_it_was_anybodys_goes_back_to_the_stock_or_is_retired(service: Service, desk: DeskService) -> None:
+    for serial in ("R-1", "R-2"):
+        put(service, serial, State.LOST, "daemon", holder_id=None)
+    put(service, "N-1", State.STOCK)
+    for path, body in (("enable", {}), ("replace", {"new": "N-1"})):
+        assert "is lost, and was nobody's: arenactl token unassign R-1" in desk.refuse(f"/tokens/R-1/{path}", body)
+    assert desk.do("/tokens/R-1/unassign")["state"] == "stock"
+    assert desk.do("/tokens/R-2/retire")["state"] == "retired"
+
+
 def test_a_day_ends_at_the_next_midnight_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         for zone, hours in (("UTC", 0), ("Europe/Paris", 1)):
@@ -206,3 +217,25 @@ def test_assigning_a_requested_key_approves_its_holders_request_alone(service: S
     desk.do("/tokens/R-1/assign", {"holder": "daemon"})
     states = {row["holder"]: (row["state"], row["decided_by"]) for row in service.rows(request)}
     assert states == {"daemon": ("approved", "uid:0"), "bin": ("open", "")}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/tokens/K-1/replace", '{"new": "N-1", "lost": "yes"}', "lost: allowed: true, false"),
+        ("/tokens/K-1/replace", '{"new": "\\ud800"}', "is no serial and no user"),
+        ("/tokens/K-1/replace", "{}", "no token has the serial ''"),
+        ("/tokens/K-1/enable", '{"until": ["2099-01-01"]}', "allowed: a day such as"),
+        ("/holders/daemon/leave", '{"retire": 1}', "retire: allowed: true, false"),
+        ("/holders", '{"rows": [["daemon"]]}', "each is to be a JSON object"),
+        ("/holders", '{"rows": [], "dry_run": true}', "1 to 5000 are expected"),
+        ("/tokens", '{"prove": "no"}', "prove: allowed: true, false"),
+    ],
+)
+def test_a_body_that_makes_no_sense_changes_nothing(desk: DeskService, path: str, body: str, told: str) -> None:
+    put(desk.service, "K-1", State.ACTIVE, "daemon")
+    before = (desk.service.rows(token_table), desk.service.rows(audit))
+    with httpx.Client(transport=httpx.HTTPTransport(uds=desk.path), timeout=20) as client:
+        answer = client.post("http://desk" + path, content=body.encode())
+    assert (answer.status_code in (404, 409), told in answer.json()["error"]) == (True, True), answer.text
+    assert (desk.service.rows(token_table), desk.service.rows(audit)) == before
