@@ -57,6 +57,10 @@ def add_request(connection: Connection, caller: Caller, serial: str, wanted: dic
 def approve_request(connection: Connection, caller: Caller, which: str) -> Result:
     """Make the key the holder's, active and in new-PIN mode unless they have a PIN, and tell them by mail."""
     one = _open(connection, caller, which)
+    if one.token_state != State.REQUESTED:
+        raise Refusal(
+            f"token {one.serial} is {one.token_state} by now, and not requested any more: arenactl request reject {one.id}"
+        )
     # Back to the stock for a moment of this transaction: from there a token is assigned.
     store.update_token(connection, one.token_id, state=State.STOCK.value, why="")
     assign_token(connection, caller, one.serial, one.holder)
@@ -80,7 +84,8 @@ def reject_request(connection: Connection, caller: Caller, which: str, wanted: d
     """Leave the key in the stock, and tell whoever asked why."""
     why = _line("why", wanted.get("why"))
     one = _open(connection, caller, which)
-    store.update_token(connection, one.token_id, state=State.STOCK.value, why="")
+    if one.token_state == State.REQUESTED:  # else the desk did something else with it meanwhile
+        store.update_token(connection, one.token_id, state=State.STOCK.value, why="")
     asked.decide_request(connection, one.id, RequestState.REJECTED, caller.now, caller.actor, why)
     caller.note(connection, "request-reject", one.holder, one.serial, why)
     told = caller.tell(connection, Kind.REJECTED, one.holder, serial=one.serial, why=why)
