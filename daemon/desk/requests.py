@@ -69,8 +69,9 @@ def reject_request(connection: Connection, caller: Caller, which: str, wanted: d
     """Leave the key in the stock, and tell whoever asked why."""
     why = _line("why", wanted.get("why"))
     one = _open(connection, caller, which)
-    becomes = after(Verb.REJECT, State(one.token_state), one.serial)
-    store.update_token(connection, one.token_id, state=becomes.value, why="")
+    if one.token_state == State.REQUESTED:  # else the desk did something else with it meanwhile
+        becomes = after(Verb.REJECT, State.REQUESTED, one.serial)
+        store.update_token(connection, one.token_id, state=becomes.value, why="")
     asked.decide_request(connection, one.id, RequestState.REJECTED, caller.now, caller.actor, why)
     caller.note(connection, "request-reject", one.holder, one.serial, why)
     told = caller.tell(connection, Kind.REJECTED, one.holder, serial=one.serial, why=why)

@@ -161,7 +161,7 @@ def _settle_claim(connection: sa.engine.Connection, claim: _Claim, serial: str, 
     waiting = requests.count_open(connection, who.name)
     asked = requests.open_request_of(connection, serial, now)
     fresh = requests.spend_two(connection, row.id if claim.step is not None else -1, claim.step or 0)
-    mine = asked is not None and asked.holder == who.name
+    mine = asked is not None and asked.holder == who.name and asked.token_state == State.REQUESTED
     # Read again: what the claim saw may be minutes of a queue old.
     token = store.find_token(connection, serial, now)
     free = token is not None and token.holder is None and token.state == State.STOCK

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from arena import Service
+from arenad.store.engine import make_engine
 from arenad.store.schema import audit, request, token
 from desk_service import DeskService
 from dialogues import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, Holder, grant
@@ -128,6 +130,16 @@ def test_an_approval_that_cannot_be_leaves_the_request_and_no_mail(counter: Coun
     assert not list(counter.service.spool.glob(".*"))
     assert "T-late" in [one["serial"] for one in counter.desk.get("/requests")]
     assert counter.desk.ask("POST", "/requests/nowhere/approve").json()["exit"] == 4
+
+
+def test_what_the_desk_did_with_a_key_meanwhile_is_not_undone(counter: Counter) -> None:
+    counter.stock("T-retired")
+    counter.desk.do("/requests/T-retired", {"holder": "backup", "ticket": "1"})
+    with make_engine(counter.service.url).begin() as connection:
+        connection.execute(sa.update(token).where(token.c.serial == "T-retired").values(state="retired"))
+    assert "T-retired is retired by now" in counter.desk.refuse("/requests/T-retired/approve")
+    counter.desk.do("/requests/T-retired/reject", {"why": "It is broken."})
+    assert counter.state("T-retired") == "retired"
 
 
 def test_a_number_that_is_an_id_and_a_serial_is_not_guessed_at(counter: Counter) -> None:
