@@ -9,6 +9,7 @@ from arenad.audit import Event, append
 from arenad.config import Audit, Config
 from arenad.desk import audits
 from arenad.desk.caller import Caller
+from arenad.outbox import Outbox
 from arenad.retention import drop_due
 from arenad.store.audits import Link, read_anchor, read_head, row_size
 from arenad.store.engine import make_engine, open_store, read_only
@@ -21,7 +22,7 @@ from pam_arena.secret import Secret
 
 DAY = 86400
 NOW = 1_800_000_000
-CALLER = Caller("uid:0", Vault(Secret(bytes(32))), Config(), NOW)
+CALLER = Caller("uid:0", Vault(Secret(bytes(32))), Config(), NOW, Outbox(Config(), Path("/nowhere"), Path("/nowhere")))
 
 
 class Chain:

@@ -14,10 +14,14 @@ from arena import Service
 from arenad import restore, sealedfile
 from arenad.backup import alone, back_up
 from arenad.config import load
+from arenad.desk.assignment import assign_token
 from arenad.desk.caller import Caller
 from arenad.desk.codes import give_emergency_codes, give_temporary_codes
+from arenad.desk.life import enable_token
+from arenad.desk.pins import unlock
 from arenad.desk.resync import resync_token
-from arenad.desk.verbs import assign_token, enable_token, show_token, unlock
+from arenad.desk.tokens import show_token
+from arenad.outbox import Outbox
 from arenad.restore import Wish
 from arenad.store.engine import make_engine
 from arenad.store.restored import copy_store
@@ -77,7 +81,9 @@ def bring_back(service: Service, file: Path, passphrase: Secret = PASSPHRASE, **
 
 
 def at_the_desk(service: Service, verb: Callable[..., Any], *words: object) -> Any:
-    caller = Caller("uid:0", Vault(Secret(service.key)), load(service.config), int(time.time()))
+    config = load(service.config)
+    outbox = Outbox(config, service.spool, service.folder / "mail")
+    caller = Caller("uid:0", Vault(Secret(service.key)), config, int(time.time()), outbox)
     with make_engine(service.url).begin() as connection:
         return verb(connection, caller, *words)
 
