@@ -1,3 +1,3 @@
 """The library under arenad, arenactl and arena-key: protocol, codes, PINs, conversations, client. No daemon code."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
