@@ -373,6 +373,7 @@ def test_a_key_whose_time_is_over_is_refused() -> None:
         (f"otpauth://totp/a?secret={BASE32}\n", Format.OTPAUTH),
         (export(ALICE), Format.OTPAUTH),
     ],
+    ids=["pskc", "csv", "users.oath", "google-authenticator", "otpauth", "export"],
 )
 def test_a_file_is_recognised(head: str, form: Format) -> None:
     assert recognise(head.encode()) is form
