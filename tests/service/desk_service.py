@@ -10,9 +10,9 @@ import httpx
 from arena import LAUNCH, Service
 
 # arenactl as it is installed, but for the path of the socket.
-_ARENACTL = (
+ARENACTL = (
     "import sys; from pam_arena.cli import arenactl, desk_client;"
-    "desk_client.DeskClient.__init__.__defaults__ = (sys.argv.pop(1),); arenactl.main(prog_name='arenactl')"
+    "desk_client.DESK_SOCKET = sys.argv.pop(1); arenactl.main(prog_name='arenactl')"
 )
 
 
@@ -67,7 +67,7 @@ class DeskService:
 
     def arenactl_command(self, *words: str) -> list[str]:
         """What runs arenactl against this desk."""
-        return [sys.executable, "-c", _ARENACTL, self.path, *words]
+        return [sys.executable, "-c", ARENACTL, self.path, *words]
 
     def arenactl(self, *words: str, given: str = "", status: int = 0) -> str:
         """Run arenactl, without a terminal and 80 columns wide; it must end so. Returns stdout, or stderr if it must fail."""

@@ -12,14 +12,6 @@ from arenad.store.schema import audit
 from desk_service import DeskService
 from post import SENDER, Post
 
-RUN = """
-import sys
-from pam_arena.cli import desk_client
-desk_client.DeskClient.__init__.__defaults__ = (sys.argv.pop(1),)
-from pam_arena.cli.arenactl import main
-main(prog_name="arenactl")
-"""
-
 
 class Office:
     """A desk whose mails go to a server of this test's."""
@@ -33,7 +25,7 @@ class Office:
         self.postmen: list[subprocess.Popen[bytes]] = []
 
     def arenactl(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([sys.executable, "-c", RUN, self.desk.path, *words], capture_output=True, text=True)
+        return subprocess.run(self.desk.arenactl_command(*words), capture_output=True, text=True)
 
     def start_postman(self) -> None:
         """arena-mail, as arena-mail.path starts it when a mail is there."""

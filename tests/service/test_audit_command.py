@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,6 @@ from arenad.store.engine import make_engine
 from desk_service import DeskService
 from dialogues import PIN, Holder, deny, grant, last, split
 
-RUN = """
-import sys
-from pam_arena.cli import desk_client
-desk_client.DeskClient.__init__.__defaults__ = (sys.argv[1],)
-from pam_arena.cli.arenactl import main
-sys.exit(main(sys.argv[2:], prog_name="arenactl"))
-"""
 JOURNALCTL = """#!/bin/sh
 cat "$0.json" 2>/dev/null
 exit 0
@@ -40,7 +32,7 @@ class Arenactl:
         self.environment = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "COLUMNS": "80", "LC_ALL": "C.UTF-8", "TERM": "dumb"}
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", RUN, self.desk.path, *words]
+        return self.desk.arenactl_command(*words)
 
     def run(self, *words: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         env = self.environment | environment
