@@ -10,8 +10,6 @@
 #include "faults.h"
 #include "guest.h"
 
-#include <dlfcn.h>
-#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
