@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from application import ENTRIES, HEAR, LONG, STACKS, Application, Call, Outcome, Script, compile_module
+from application import ENTRIES, HEAR, LONG, PATIENCE_MS, STACKS, Application, Call, Outcome, Script, compile_module
 from stage import AUTH_ERR, AUTHINFO_UNAVAIL, CRED_UNAVAIL, IGNORE, MODULE, SUCCESS, TRY_AGAIN
 
 from pam_arena.errors import RemoteProtocolError
@@ -187,11 +187,11 @@ def test_a_daemon_of_another_user_hears_nothing_and_lets_nobody_in(driver: Path,
         count(f"another user's daemon: {counted(application, results)}; it heard nothing")
 
 
-SILENCE_MS = range(9000, 10_000)
+SILENCE_MS = range(9000, PATIENCE_MS)
 
 
 def test_silence_ends_within_ten_seconds_wherever_it_begins(driver: Path, count: Count) -> None:
-    """After each message, in each stack; and while signals arrive 2,000 times a second."""
+    """After each message, in each stack; and while signals arrive 500 times a second."""
 
     def silent(point: tuple[str, str, int, int]) -> Outcome:
         entry, stack, times, alarms = point
@@ -206,7 +206,7 @@ def test_silence_ends_within_ten_seconds_wherever_it_begins(driver: Path, count:
 
     points = [(entry, "alone", times, 0) for entry in ENTRIES for times in range(4)]
     points += [("authenticate", stack, 1, 0) for stack in STACKS] + [
-        ("authenticate", "alone", times, 500) for times in range(3)
+        ("authenticate", "alone", times, 2000) for times in range(3)
     ]
     with ThreadPoolExecutor(len(points)) as pool:
         outcomes = list(pool.map(silent, points))
