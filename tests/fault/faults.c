@@ -106,10 +106,22 @@ static struct {
     struct fault_plan plan;
     struct fault_report *report;
     bool armed;
-    int64_t skew_ms; /* what each fault costs on the module's clock, so that patience ends without waiting */
-    int64_t leap_ms; /* what the clock jumped by itself */
+    int64_t skew_ms;         /* what each fault costs on the module's clock, so that patience ends without waiting */
+    int64_t expecting_since; /* when the last message came, or the call began */
+    int64_t leap_ms;         /* what the clock jumped by itself */
     long all;
 } now;
+
+#define CALLER __builtin_extract_return_addr(__builtin_return_address(0))
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+/* Milliseconds of the module's clock, less its own leaps. */
+static int64_t passed_ms(void)
+{
+    struct timespec time;
+    REAL(clock_gettime)(CLOCK_BOOTTIME, &time);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000 + now.skew_ms;
+}
 
 void faults_arm(const struct fault_plan *plan, const void *begin, const void *end, struct fault_report *report)
 {
@@ -119,13 +131,14 @@ void faults_arm(const struct fault_plan *plan, const void *begin, const void *en
     now.report = report;
     now.all = 0;
     now.skew_ms = now.leap_ms = 0;
+    now.expecting_since = passed_ms();
     now.armed = true;
 }
 
 int64_t faults_disarm(void)
 {
     now.armed = false;
-    return now.skew_ms;
+    return passed_ms() - now.expecting_since;
 }
 
 const struct fault_kind *faults_kinds(enum function function)
@@ -163,9 +176,6 @@ static int error(int kind)
     errno = kind;
     return -1;
 }
-
-#define CALLER __builtin_extract_return_addr(__builtin_return_address(0))
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 int socket(int domain, int type, int protocol)
 {
@@ -245,6 +255,8 @@ static ssize_t receive(int kind, int fd, void *data, size_t size, int flags)
     if (kind)
         return error(kind);
     got = REAL(recv)(fd, data, size, flags);
+    if (now.armed && got > 0)
+        now.expecting_since = passed_ms();
     if (now.armed && got >= 8 && memcmp(bytes, "AR\1\4\x30\0\1", 7) == 0)
         now.report->verdict = bytes[7];
     return got;

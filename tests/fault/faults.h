@@ -35,7 +35,7 @@ const struct fault_kind *faults_kinds(enum function function);
 /* From here on, calls out of the addresses from begin to end count, and fail by plan. */
 void faults_arm(const struct fault_plan *plan, const void *begin, const void *end, struct fault_report *report);
 
-/* Back to normal. Returns the milliseconds that the module's clock was ahead. */
+/* Back to normal. Returns how long the module had waited for a message, in milliseconds of its own clock. */
 int64_t faults_disarm(void);
 
 /* What the conversation is to come to: 0, an error of PAM, or one of these. */
