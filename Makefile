@@ -11,7 +11,8 @@ APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plu
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
 	python3-sqlalchemy \
-	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml clang-format libpam-modules shellcheck valgrind \
+	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml \
+	clang-format libpam-modules shellcheck strace valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
 PIP := ruff==0.17.6 mypy==2.4.1
 # It brings newer releases of what Debian has: apart from the tests' own Python.
@@ -26,7 +27,7 @@ READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_API) $(PIP_TYPES)' | sha2
 SOURCES := $(wildcard setup.py pyproject.toml) \
 	$(shell find c_shim pam_arena daemon packaging -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.mo' ! -name '_shim.c')
 
-.PHONY: setup build lint test deb demo bench clean
+.PHONY: setup build lint test torture deb demo bench clean
 
 setup: $(READY)
 
@@ -60,6 +61,10 @@ lint: build
 
 test: build deb
 	$(PYTHON) -m pytest -n 3 --dist loadgroup tests
+
+# The attacks of `make test` at length; their counts stand at the end of what it prints.
+torture: build
+	ARENA_LONG=1 $(PYTHON) -m pytest -n 2 --dist loadgroup $(wildcard tests/fault tests/torture)
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)

@@ -64,26 +64,27 @@ static bool read_line(pam_handle_t *pamh, int argc, const char **argv, struct li
     return true;
 }
 
-/* A text item of PAM, cut to max bytes; absent if it has none. */
-static struct arena_bytes text_item(pam_handle_t *pamh, int item, size_t max)
+/* Read a text item of PAM, cut to max bytes; absent if it has none. False if libpam cannot tell: a START without the
+ * address would pass for one from the console, which is throttled on its own. */
+static bool read_item(pam_handle_t *pamh, int item, size_t max, struct arena_bytes *text)
 {
     const void *value = NULL;
-    struct arena_bytes text = {NULL, 0};
-    if (pam_get_item(pamh, item, &value) == PAM_SUCCESS && value != NULL) {
-        text.data = value;
-        text.size = strnlen(text.data, max);
+    int result = pam_get_item(pamh, item, &value);
+    if (result != PAM_SUCCESS) {
+        pam_syslog(pamh, LOG_ERR, "libpam cannot tell its item %d: %s", item, pam_strerror(pamh, result));
+        return false;
     }
-    return text;
+    if (value != NULL)
+        *text = (struct arena_bytes){value, strnlen(value, max)};
+    return true;
 }
 
 /* Whose login it is. Account never prompts, so it takes the name that stands, if any. */
 static int find_user(pam_handle_t *pamh, uint8_t operation, struct arena_bytes *user)
 {
     const char *name = NULL;
-    if (operation == ARENA_ACCOUNT) {
-        *user = text_item(pamh, PAM_USER, ARENA_USER_MAX);
-        return user->data == NULL ? PAM_SYSTEM_ERR : PAM_SUCCESS;
-    }
+    if (operation == ARENA_ACCOUNT)
+        return read_item(pamh, PAM_USER, ARENA_USER_MAX, user) && user->data != NULL ? PAM_SUCCESS : PAM_SYSTEM_ERR;
     int result = pam_get_user(pamh, &name, NULL);
     if (result != PAM_SUCCESS)
         return result == PAM_BUF_ERR || result == PAM_SYSTEM_ERR ? result : PAM_CONV_ERR;
@@ -107,20 +108,23 @@ static int make_start(pam_handle_t *pamh, int flags, uint8_t operation, const st
     start->flags = (uint32_t)flags;
     start->uid = (uint32_t)getuid();
     /* What must not pass for something shorter is read one byte beyond its limit, then refused or left out. */
-    start->service = text_item(pamh, PAM_SERVICE, ARENA_SERVICE_MAX + 1);
+    if (!read_item(pamh, PAM_SERVICE, ARENA_SERVICE_MAX + 1, &start->service))
+        return PAM_SYSTEM_ERR;
     if (start->service.size == 0 || start->service.size > ARENA_SERVICE_MAX) {
         pam_syslog(pamh, LOG_ERR, "the service's name is not 1 to %d bytes long", ARENA_SERVICE_MAX);
         return PAM_SYSTEM_ERR;
     }
-    start->ruser = text_item(pamh, PAM_RUSER, ARENA_RUSER_MAX);
-    start->rhost = text_item(pamh, PAM_RHOST, ARENA_RHOST_MAX);
-    start->tty = text_item(pamh, PAM_TTY, ARENA_TTY_MAX);
+    if (!read_item(pamh, PAM_RUSER, ARENA_RUSER_MAX, &start->ruser) ||
+        !read_item(pamh, PAM_RHOST, ARENA_RHOST_MAX, &start->rhost) ||
+        !read_item(pamh, PAM_TTY, ARENA_TTY_MAX, &start->tty))
+        return PAM_SYSTEM_ERR;
     auth_info = pam_getenv(pamh, "SSH_AUTH_INFO_0");
     if (auth_info != NULL && strnlen(auth_info, ARENA_AUTH_INFO_MAX + 1) <= ARENA_AUTH_INFO_MAX)
         start->auth_info = (struct arena_bytes){auth_info, strlen(auth_info)};
     /* At a change of PIN it is a password, old or new, which is no business of arenad's. */
-    if (line->collected && operation == ARENA_AUTHENTICATE)
-        start->passcode = text_item(pamh, PAM_AUTHTOK, ARENA_SECRET_MAX + 1);
+    if (line->collected && operation == ARENA_AUTHENTICATE &&
+        !read_item(pamh, PAM_AUTHTOK, ARENA_SECRET_MAX + 1, &start->passcode))
+        return PAM_SYSTEM_ERR;
     if (start->passcode.size > ARENA_SECRET_MAX)
         start->passcode = (struct arena_bytes){NULL, 0};
     return PAM_SUCCESS;

@@ -118,6 +118,36 @@ def test_su_asks_for_the_key_of_the_caller_or_of_the_target(holder: Holder) -> N
         refuse(host.su(holder.name, target.name), [password(), *holder.steps()])
 
 
+@contextmanager
+def sudo_asks(host: Host, setting: str) -> Iterator[None]:
+    """sudo with a setting of sudoers(5)."""
+    sudoers = host.root / "etc/sudoers.d/whose-password"
+    sudoers.write_text(f"Defaults {setting}\n")
+    try:
+        yield
+    finally:
+        sudoers.unlink()
+
+
+def test_sudo_asks_for_the_key_of_whose_password_it_asks(holder: Holder) -> None:
+    """With targetpw the target's, with rootpw root's; the caller's own opens neither."""
+    host, target = holder.host, Holder(holder.host, kind="hotp")
+    target.enrol()
+    command = ["sudo", "-k", "-u", target.name, "echo", SHELL]
+    with sudo_asks(host, "targetpw"):
+        play(host.dialogue(command, holder.name), [password(), *target.steps()], SHELL)
+        refuse(host.dialogue(command, holder.name), [password(), *holder.steps()])
+    with sudo_asks(host, "rootpw"):
+        refuse(host.sudo(holder.name, "echo", SHELL), [ROOT, *holder.steps()])  # root has no key yet
+        fob = host.give_fob("root", "K-root-of-sudo", kind="hotp")
+        code, _, said = host.authenticate("root", "", fob.fresh(), PIN, PIN, PIN + fob.ahead())
+        assert code == 0, said
+        steps: list[Step] = [(ASK_PIN, PIN, "PIN"), (r"on your key\): ", fob.fresh, "code")]
+        play(host.sudo(holder.name, "echo", SHELL), [ROOT, *steps], SHELL)
+        host.arenactl("token", "unassign", fob.serial)
+    play(host.sudo(holder.name, "echo", SHELL), [password(), *holder.steps()], SHELL)
+
+
 def test_one_field_at_sshd_and_two_at_sudo(holder: Holder) -> None:
     host = holder.host
     with host.configured('[service.sshd]\nprompt = "joined"\n'):
