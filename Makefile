@@ -60,7 +60,7 @@ lint: build
 	$(PYTHON) -m pytest -q tests/test_lint.py
 
 test: build deb
-	$(PYTHON) -m pytest -n 3 --dist loadgroup tests
+	$(PYTHON) -m pytest -n 4 --dist loadgroup tests
 
 # The attacks of `make test` at length; their counts stand at the end of what it prints.
 torture: build

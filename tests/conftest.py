@@ -18,10 +18,11 @@ settings.load_profile("house")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Three processes at most: the tests on hosts of each Debian release, which mostly wait, and all others."""
+    """Four processes at most: the tests on hosts of each Debian release, which mostly wait, those of the services, and others."""
     for item in items:
         suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(suite or "here"))
+        here = "service" if "service" in item.path.parts else "here"
+        item.add_marker(pytest.mark.xdist_group(suite or here))
     items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0])
 
 
