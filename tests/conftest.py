@@ -1,10 +1,11 @@
 """Fixtures that several folders of tests share."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 sys.path.insert(0, str(Path(__file__).with_name("service")))
 from arena import Service  # found by the line above: tests/ is no package
@@ -26,3 +27,18 @@ def service(tmp_path: Path) -> Iterator[Service]:
     one.start()
     yield one
     one.close()
+
+
+@pytest.fixture
+def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Prints a line of counts at the end of the run, whichever process the test ran in."""
+    return lambda line: record_property("count", line)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """The counts of attacks: a number in a document is one that was printed here."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [f"{report.nodeid}: {line}" for report in reports for name, line in report.user_properties if name == "count"]
+    if lines:
+        terminalreporter.section("counts")
+        terminalreporter.write_line("\n".join(sorted(set(lines))))

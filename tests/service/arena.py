@@ -44,6 +44,7 @@ class Service:
         default = "" if "[service.default]" in extra else '[service.default]\ndeadline = "0"\n'
         self.config.write_text(f'{extra}\n{default}[store]\nurl = "{self.url}"\n')
         self.environment: dict[str, str] = {}  # more of arenad's
+        self.program: tuple[str, ...] = ("-m", "arenad")  # what Python runs
         self.key = os.urandom(32)
         (folder / "arena.key").write_bytes(self.key)
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class Service:
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             **self.environment,
         }
-        command = [sys.executable, "-c", LAUNCH, "-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
+        command = [sys.executable, "-c", LAUNCH, *self.program, "--config", str(self.config), "--spool", str(self.spool)]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(self._listening.fileno(), 3), pass_fds=(3,)
