@@ -11,8 +11,10 @@ APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plu
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-pyotp python3-rich python3-sdnotify python3-segno python3-six python3-sqlalchemy \
 	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist clang-format libpam-modules shellcheck valgrind \
+	clang libclang-rt-14-dev \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zstd
-PIP := ruff==0.17.6 mypy==2.4.1
+# atheris: the fuzzers of tests/fuzz/parsers.py.
+PIP := ruff==0.17.6 mypy==2.4.1 atheris==3.0.0
 # mypy reads these: Debian 12's SQLAlchemy has no types yet.
 PIP_TYPES := SQLAlchemy==2.0.40 aiohttp==3.11.16 alembic==1.13.2 argon2-cffi==23.1.0 attrs==25.3.0 cffi==1.17.1 \
 	click==8.2.0 cryptography==43.0.0 httpx==0.28.1 pyotp==2.9.0 rich==13.9.4 segno==1.6.6
@@ -23,7 +25,7 @@ READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_TYPES)' | sha256sum | cut
 SOURCES := $(wildcard setup.py pyproject.toml) \
 	$(shell find c_shim pam_arena daemon packaging -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.mo' ! -name '_shim.c')
 
-.PHONY: setup build lint test deb demo bench clean
+.PHONY: setup build lint test torture fuzz deb demo bench clean
 
 setup: $(READY)
 
@@ -55,6 +57,15 @@ lint: build
 
 test: build deb
 	$(PYTHON) -m pytest -n 3 --dist loadgroup tests
+
+# The long forms of the attacks: an hour and more. `make test` runs their short forms.
+torture: build
+	ARENA_LONG=1 $(PYTHON) -m pytest tests/torture
+
+# All fuzzers, for T seconds in sum; not 0 where one finds something.
+T := 600
+fuzz: build
+	$(PYTHON) tests/fuzz/run.py $(T)
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)
