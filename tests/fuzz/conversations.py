@@ -43,7 +43,7 @@ CODES = [tokencode(Secret(SEED), HOTP, step) for step in range(24)]
 USED, NOW = 0, 1  # steps
 WORDS = {"pin": PIN, "code": CODES[NOW], "next": CODES[NOW + 1], "used": CODES[USED], "emergency": EMERGENCY}
 SERVICES = {
-    "default": Service(deadline=0),
+    "default": Service(deadline=0, grant=3600),
     "watch": Service(deadline=0, mode="observe"),
     "post": Service(deadline=0, mail_codes=True),
     "su": Service(deadline=0, ask="caller"),
