@@ -57,6 +57,7 @@ class Person:
     mechanism: Mechanism
     seed: bytes
     emergency: list[str] = field(factory=list)
+    _steps: dict[str, int] = field(factory=dict, init=False)
 
     @property
     def serial(self) -> str:
@@ -75,7 +76,9 @@ class Person:
 
     def step_of(self, typed: str) -> int | None:
         """The step of what was typed, with the PIN before it or without; None if it is no code of this token."""
-        return next((step for step in range(200) if typed in (self.code(step), PIN + self.code(step))), None)
+        if not self._steps:
+            self._steps = {self.code(step): step for step in range(200)}
+        return self._steps.get(typed.removeprefix(PIN) if len(typed) > 6 else typed)
 
     def wrong_code(self) -> str:
         """A code that is none of this token's, of all that are ever looked at."""
