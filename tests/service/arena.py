@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ class Service:
                 if self.process.poll() is not None:
                     break
         raise AssertionError(f"no {wanted}: {self.journal.read_text()}")
+
+    def hear(self) -> None:
+        """Take what it told systemd so far: some hundred seconds unread, and it would wait to be heard."""
+        self._notify.settimeout(0)
+        with suppress(BlockingIOError):
+            while True:
+                self._notify.recv(4096)
 
     def stop(self) -> int:
         """SIGTERM, and wait for the end."""

@@ -70,6 +70,8 @@ def run_races(services: tuple[Service, ...], codes: Codes, count: Callable[[str]
         assert results[SUCCESS] == 1, f"race {number} for a code of {name}: {dict(results)}"
         assert set(results) <= {SUCCESS, DENIED, UNAVAILABLE}
         tally += results
+        for service in services:
+            service.hear()
         raced += 1
     with read_only(open_store(services[0].url)) as connection:
         assert list(broken_rows(connection)) == []
