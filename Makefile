@@ -12,9 +12,10 @@ APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plu
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
 	python3-sqlalchemy \
 	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml \
-	clang-format libpam-modules shellcheck strace valgrind \
+	clang clang-format libclang-rt-14-dev libpam-modules shellcheck strace valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
-PIP := ruff==0.17.6 mypy==2.4.1
+# atheris: the fuzzers of tests/fuzz/parsers.py.
+PIP := ruff==0.17.6 mypy==2.4.1 atheris==3.0.0
 # It brings newer releases of what Debian has: apart from the tests' own Python.
 PIP_API := schemathesis==4.32.5
 # mypy reads these: Debian 12's SQLAlchemy has no types yet.
@@ -27,7 +28,7 @@ READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_API) $(PIP_TYPES)' | sha2
 SOURCES := $(wildcard setup.py pyproject.toml) \
 	$(shell find c_shim pam_arena daemon packaging -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.mo' ! -name '_shim.c')
 
-.PHONY: setup build lint test torture deb demo bench clean
+.PHONY: setup build lint test torture fuzz deb demo bench clean
 
 setup: $(READY)
 
@@ -62,9 +63,14 @@ lint: build
 test: build deb
 	$(PYTHON) -m pytest -n 4 --dist loadgroup tests
 
-# The attacks of `make test` at length; their counts stand at the end of what it prints.
+# The long forms of the attacks, an hour and more; their counts stand at the end of what it prints.
 torture: build
-	ARENA_LONG=1 $(PYTHON) -m pytest -n 2 --dist loadgroup $(wildcard tests/fault tests/torture)
+	ARENA_LONG=1 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/fault tests/torture
+
+# All fuzzers, for T seconds in sum; not 0 where one finds something.
+T := 600
+fuzz: build
+	$(PYTHON) tests/fuzz/run.py $(T)
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)

@@ -137,11 +137,12 @@ def _noted_on(connection: sa.engine.Connection) -> list[Noted]:
 
 def _next_row(connection: sa.engine.Connection, at: float, event: Event) -> tuple[dict[str, str | int | None], bytes]:
     previous = connection.execute(_LAST).scalar()
-    values: dict[str, str | int | None] = {name: _storable(getattr(event, name)) for name in _COLUMNS}
+    texts: dict[str, str | None] = {name: getattr(event, name) for name in _COLUMNS}
+    values: dict[str, str | int | None] = {name: None if text is None else storable(text) for name, text in texts.items()}
     values["at"] = int(at)
     return values, chain(previous or b"", values)
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str) -> str:
     """Text as a database can hold it: names and hosts come from outside and need not be UTF-8."""
-    return None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -18,7 +18,7 @@ settings.load_profile("house")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Four processes at most: the tests on hosts of each Debian release, which mostly wait, those of the services, and others."""
+    """Four processes at most: the tests on hosts of each Debian release, which mostly wait, on the services, and all others."""
     for item in items:
         suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
         here = "service" if "service" in item.path.parts else "here"

@@ -4,7 +4,6 @@ Blocking code, run in a thread: it looks names up through NSS, and reads the sto
 """
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -121,6 +120,6 @@ def ssh_key_hash(auth_info: str) -> bytes | None:
         if method == "publickey" and len(words) >= 2:
             try:
                 return hashlib.sha256(base64.b64decode(words[1], validate=True)).digest()
-            except binascii.Error:
+            except ValueError:  # what is not ASCII is no binascii.Error
                 return None
     return None

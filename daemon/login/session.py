@@ -20,6 +20,7 @@ from pam_arena.protocol import Operation, Option, Style
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start
 
+from ..audit import storable
 from ..clock import Clock
 from ..config import Config
 from .admission import (
@@ -94,6 +95,8 @@ class Session:
 
     def __init__(self, desk: Desk, line: Line, peer: tuple[int, int], start: Start) -> None:
         self._desk, self._line, self._peer = desk, line, peer
+        # Both become keys in the store: an origin's, a grant's.
+        start = evolve(start, service=storable(start.service), rhost=storable(start.rhost))
         self._start: Start | None = start  # let go of once the conversation has begun
         self._operation, self._service = start.operation, sys.intern(start.service)
         self._talk: holder_talk.Conversation | None = None  # or a login's, whose steps are among those

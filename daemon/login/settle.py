@@ -157,22 +157,18 @@ class Settlement:
 
     def _mark(self, match: Match, outcome: Outcome, reason: Reason, learnt: int, *, whole: bool = False) -> None:
         """Write what the attempt changed of the token."""
-        slot, limit, most = match.slot, self._config.lock.wrong_pin_disables, self._config.code.drift_per_login
+        slot, most = match.slot, self._config.code.drift_per_login
         granted = outcome is Outcome.GRANTED and match.step is not None
-        step = match.step if granted and match.step is not None else slot.granted_step
         learns = granted and slot.mechanism.kind is Kind.TOTP
         drift = learnt if whole else max(-most, min(most, learnt))
-        wrong_pins = 0 if granted else slot.wrong_pins + (reason is Reason.WRONG_PIN and match.step is not None)
         mark(
             self._connection,
             slot,
-            granted_step=step,
-            drift=slot.drift + (drift if learns else 0),
-            wrong_pins=wrong_pins,
+            granted_step=match.step if granted and match.step is not None else -1,
+            learnt=drift if learns else 0,
+            wrong_pin=reason is Reason.WRONG_PIN and match.step is not None,
+            limit=self._config.lock.wrong_pin_disables,
             at=int(self._now),
-            disable_because=f"{wrong_pins} right codes with a wrong PIN"
-            if reason is Reason.WRONG_PIN and wrong_pins >= limit
-            else "",
         )
 
     def _count(self, account: Account, standing: Standing, outcome: Outcome, reason: Reason) -> None:

@@ -200,33 +200,34 @@ def spend(connection: sa.engine.Connection, slot: Slot, step: int, at: int) -> b
     return fresh and state in (State.ACTIVE, State.DECOY)
 
 
+# Added to what stands there by now: the desk, or another arenad, may have written since the account was read.
+_TOO_MANY = sa.and_(sa.bindparam("wrong") > 0, token.c.wrong_pins + sa.bindparam("wrong") >= sa.bindparam("limit"))
 _MARK = (
     sa.update(token)
     .where(token.c.id == sa.bindparam("slot"))
     .values(
-        granted_step=sa.bindparam("granted"),
-        drift=sa.bindparam("drifted"),
-        wrong_pins=sa.bindparam("wrong"),
+        granted_step=sa.case((sa.bindparam("granted") >= 0, sa.bindparam("granted")), else_=token.c.granted_step),
+        drift=token.c.drift + sa.bindparam("learnt"),
+        wrong_pins=sa.case((sa.bindparam("granted") >= 0, 0), else_=token.c.wrong_pins + sa.bindparam("wrong")),
         used_at=sa.bindparam("at"),
-        state=sa.case((sa.bindparam("disable"), State.DISABLED.value), else_=token.c.state),
-        why=sa.case((sa.bindparam("disable"), sa.bindparam("because")), else_=token.c.why),
+        state=sa.case((_TOO_MANY, State.DISABLED.value), else_=token.c.state),
+        why=sa.case(
+            (_TOO_MANY, sa.cast(token.c.wrong_pins + sa.bindparam("wrong"), sa.Text) + " right codes with a wrong PIN"),
+            else_=token.c.why,
+        ),
     )
 )
 
 
 def mark(
-    connection: sa.engine.Connection,
-    slot: Slot,
-    *,
-    granted_step: int,
-    drift: int,
-    wrong_pins: int,
-    at: int,
-    disable_because: str,
+    connection: sa.engine.Connection, slot: Slot, *, granted_step: int, learnt: int, wrong_pin: bool, limit: int, at: int
 ) -> None:
-    """Write what an attempt changed of a token; a reason to disable it disables it."""
-    values = {"granted": granted_step, "drifted": drift, "wrong": wrong_pins, "at": at}
-    connection.execute(_MARK, {"slot": slot.id, **values, "disable": bool(disable_because), "because": disable_because})
+    """Write what an attempt changed of a token: the step that opened, -1 if none did, and the steps of drift it showed.
+
+    A right code with a wrong PIN is counted, and the `limit`th since the last success disables the token.
+    """
+    values = {"granted": granted_step, "learnt": learnt, "wrong": int(wrong_pin), "limit": limit, "at": at}
+    connection.execute(_MARK, {"slot": slot.id, **values})
 
 
 _STAND = (

@@ -45,6 +45,7 @@ class Service:
         default = "" if "[service.default]" in extra else '[service.default]\ndeadline = "0"\n'
         self.config.write_text(f'{extra}\n{default}[store]\nurl = "{self.url}"\n')
         self.environment: dict[str, str] = {}  # more of arenad's
+        self.program: tuple[str, ...] = ("-m", "arenad")  # what Python runs
         self.key = os.urandom(32)
         (folder / "arena.key").write_bytes(self.key)
         self.process: subprocess.Popen[bytes] | None = None
@@ -56,9 +57,14 @@ class Service:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
         self.journald = folder / "journald"
-        self.arenad = ["-m", "arenad", "--config", str(self.config), "--spool", str(self.spool)]
-        self.arenad += ["--run", str(folder), "--journal", str(self.journald)]
+        self._words = ["--config", str(self.config), "--spool", str(self.spool)]
+        self._words += ["--run", str(folder), "--journal", str(self.journald)]
         migrate(config.load(self.config).store.url)
+
+    @property
+    def arenad(self) -> list[str]:
+        """What Python runs, but for the part of arenad."""
+        return [*self.program, *self._words]
 
     def start(self) -> None:
         """Start it, and wait until it says READY."""

@@ -212,6 +212,7 @@ def test_a_grant_for_all_gives_way_where_a_section_excludes_it(path: Path) -> No
         (b'help = "\x00"\n', "is not TOML"),
         (b'help = "\x1b[2J"\n', "is not TOML"),
         (b"help = " + b"[" * 100_000, "is not TOML"),
+        (b"[lock]\nafter = " + b"1" * 5000, "is not TOML"),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused_by_name(path: Path, content: bytes, told: str) -> None:

@@ -158,7 +158,7 @@ def test_every_use_is_in_the_audit(granting: Service, alice: Holder) -> None:
 
 
 @pytest.mark.parametrize(
-    "auth_info", ["", "publickey", "publickey x", "publickey x !!!", "password", "\n\n", "publickey  AAAA"]
+    "auth_info", ["", "publickey", "publickey x", "publickey x !!!", "publickey x é", "password", "\n\n", "publickey  AAAA"]
 )
 def test_what_holds_no_key_is_none(auth_info: str) -> None:
     assert ssh_key_hash(auth_info) is None

@@ -144,3 +144,11 @@ def test_a_flood_for_one_name_leaves_the_console_its_turn(tmp_path: Path) -> Non
     finally:
         service.close()
     print(f"{len(ended)} guesses by {len(strangers)} strangers; a login at the console took {max(took):.2f} s at most")
+
+
+def test_an_address_that_is_not_utf8_is_one_like_any_other(service: Service, alice: Holder) -> None:
+    odd = "192.0\udcc3.7"
+    grant(service, "alice", split(PIN, alice.code(0)), rhost=odd)
+    assert last(service)["address"] == "192.0\\xc3.7"
+    guess(service, 6, rhost=STRANGER)
+    grant(service, "alice", split(PIN, alice.code(1)), rhost=odd)

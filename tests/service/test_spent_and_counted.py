@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 from arena import Service
+from arenad.store.accounts import mark, read_account
+from arenad.store.engine import make_engine
 from arenad.store.schema import State, audit, failure, origin, token
 from dialogues import ASK_CODE, ASK_PIN, MAILED, NEXT, PIN, Holder, change, converse, deny, grant, last, split
 
@@ -75,3 +77,20 @@ def test_a_right_pin_counts_as_no_failure_when_no_mail_may_go(tmp_path: Path) ->
         assert sum(row["count"] for row in service.rows(failure)) == 0
     finally:
         service.close()
+
+
+def test_what_others_wrote_of_a_token_meanwhile_is_not_taken_back(service: Service) -> None:
+    """A desk that resynchronises or enables a key, or an arenad that is being replaced, writes while a login is under way."""
+    Holder(service, mechanism=HOTP)
+    engine = make_engine(service.url)
+    with engine.begin() as connection:
+        slot = read_account(connection, "alice", time.time(), "console", "").slots[0]
+    change(service, token, drift=3, wrong_pins=4, granted_step=7)
+    with engine.begin() as connection:
+        mark(connection, slot, granted_step=-1, learnt=0, wrong_pin=True, limit=10, at=int(time.time()))
+    row = next(row for row in service.rows(token) if row["serial"] == slot.serial)
+    assert (row["drift"], row["wrong_pins"], row["granted_step"], row["state"]) == (3, 5, 7, "active")
+    with engine.begin() as connection:
+        mark(connection, slot, granted_step=-1, learnt=0, wrong_pin=True, limit=6, at=int(time.time()))
+    row = next(row for row in service.rows(token) if row["serial"] == slot.serial)
+    assert (row["wrong_pins"], row["state"], row["why"]) == (6, "disabled", "6 right codes with a wrong PIN")

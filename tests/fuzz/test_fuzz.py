@@ -1,0 +1,21 @@
+"""The short form of `make fuzz T=seconds`: the whole corpus, in which everything that was found stays, and a little more."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run import C_TARGETS, CORPUS, HERE, PYTHON_TARGETS, fuzz
+
+SECONDS = 2  # for each fuzzer, beside its start
+
+
+@pytest.mark.parametrize("name", [*C_TARGETS, *PYTHON_TARGETS])
+def test_a_fuzzer_finds_nothing(name: str, tmp_path: Path, count: Callable[[str], None]) -> None:
+    outcome = fuzz(name, SECONDS, tmp_path)
+    assert not outcome.found, outcome.output[-6000:]
+    count(outcome.line)
+
+
+def test_every_fuzzer_has_a_corpus_and_no_corpus_is_left_over() -> None:
+    wanted = {CORPUS.get(name, name) for name in (*C_TARGETS, *PYTHON_TARGETS)}
+    assert {folder.name for folder in (HERE / "corpus").iterdir() if any(folder.iterdir())} == wanted
