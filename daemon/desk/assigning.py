@@ -47,11 +47,14 @@ def read_assignments(body: bytes) -> tuple[list[tuple[str, str, str]], bool]:
         wanted = json.loads(body)
         rows = [(row["at"], row["serial"], row["user"]) for row in wanted["rows"]]
         dry = wanted.get("dry_run", False)
+        known = wanted.keys() <= {"rows", "dry_run"} and all(row.keys() == {"at", "serial", "user"} for row in wanted["rows"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        rows, dry = [], False
+        rows, dry, known = [], False, False
     texts = all(isinstance(text, str) and len(text) <= 256 and text.isprintable() for row in rows for text in row)
-    if not 0 < len(rows) <= ROWS or not texts or not isinstance(dry, bool):
-        raise Refusal(f"rows: a list of 1 to {ROWS} objects with at, serial and user is expected")
+    if not 0 < len(rows) <= ROWS or not (texts and known and isinstance(dry, bool)):
+        raise Refusal(
+            f"rows: a list of 1 to {ROWS} objects with at, serial and user is expected, and no more than dry_run beside it"
+        )
     return rows, dry
 
 

@@ -22,6 +22,7 @@ from .words import describe
 
 LIMIT = 100  # rows that are listed unless told otherwise
 _MOST = 10_000
+_LONGEST_NUMBER = 19  # digits: what the store can hold
 _CHUNK = 1000  # rows a read
 _MOST_HEADS = 500  # a request
 _TIME_FORMS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S UTC")
@@ -71,7 +72,7 @@ def read_time(name: str, text: str, now: int) -> int:
 def _number(name: str, text: str | None, low: int, high: int) -> int | None:
     if text is None:
         return None
-    if text.isascii() and text.isdigit() and low <= int(text[:20]) <= high:
+    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER and low <= int(text) <= high:
         return int(text)
     raise Refusal(f"{name}: allowed: a whole number from {low} to {high}")
 

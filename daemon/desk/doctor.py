@@ -22,6 +22,7 @@ _SHOWN = 5  # names in a sentence
 _LEAST_FREE = 200 * 2**20  # bytes on the store's disk: below, a burst of audit rows may fill it
 _LARGE_WAL = 256 * 2**20  # bytes: something holds a read open, or the disk is too slow for checkpoints
 _CHANGES = ("pam-enable", "pam-confirm", "pam-disable", "pam-revert")
+_SECONDS = re.compile(r"[0-9]{1,12}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -46,7 +47,7 @@ def list_entered(connection: Connection, caller: Caller) -> list[Result]:
 
 def list_granted(connection: Connection, caller: Caller, service: str | None, since: str | None) -> list[Result]:
     """The logins at a service that a code opened since a time: who, and when."""
-    if not since or not since.isdigit():
+    if since is None or not _SECONDS.fullmatch(since):
         raise Refusal("since: seconds since 1970 are expected")
     return [{"name": row.holder, "at": row.at} for row in store.granted(connection, service or "", int(since))]
 

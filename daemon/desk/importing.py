@@ -18,7 +18,8 @@ from pam_arena.pin import Hasher
 
 from ..store import imports as store
 from . import imports
-from .caller import Caller
+from .body import read_body
+from .caller import Caller, flag
 
 if TYPE_CHECKING:
     from .routes import Desk
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0  # after which an import that nobody feeds is given up
 _LARGEST = 4 * 1024 * 1024  # bytes of a request with rows
+_LONGEST_SOURCE = 1000  # characters
 _VERB = "token import"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,9 +71,9 @@ class Importing:
 
     async def begin(self, caller: Caller, wanted: dict[str, Any]) -> dict[str, str]:
         """Begin an import; returns its id."""
-        source, assign, dry = wanted.get("source", ""), wanted.get("assign", False), wanted.get("dry_run", False)
-        if not isinstance(source, str) or not isinstance(assign, bool) or not isinstance(dry, bool) or len(source) > 1000:
-            raise Refusal("source is to be a text, assign and dry_run are to be true or false")
+        source, assign, dry = str(wanted.get("source", "")), flag(wanted, "assign"), flag(wanted, "dry_run")
+        if len(source) > _LONGEST_SOURCE:
+            raise Refusal(f"source: a text of at most {_LONGEST_SOURCE} characters is expected")
         # One at a time: a batch that another request has just begun is not to be taken for a forgotten one.
         async with self._beginning:
             await self._resume()
@@ -107,7 +109,8 @@ class Importing:
                 wanted = json.loads(body)
             except (ValueError, RecursionError):
                 wanted = None
-            rows = imports.read_rows(caller, wanted.get("rows") if isinstance(wanted, dict) else None, job.assign)
+            alone = isinstance(wanted, dict) and wanted.keys() == {"rows"}
+            rows = imports.read_rows(caller, wanted["rows"] if alone else None, job.assign)
             return rows, imports.unknown_users({row.user for row in rows if row.user})
 
         rows, unknown = await asyncio.to_thread(read)
@@ -204,34 +207,29 @@ class Importing:
             log.error("the rows of import %d stay staged for now: %s", number, error)
 
 
-def import_routes(desk: "Desk", importing: Importing) -> list[web.RouteDef]:
+def import_routes(desk: "Desk") -> list[web.RouteDef]:
     """The paths of imports."""
 
     async def begin(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, _VERB)
-        try:
-            wanted = await request.json()
-        except ValueError:
-            wanted = None
-        if not isinstance(wanted, dict):
-            raise web.HTTPBadRequest(text="the body is to be a JSON object")
-        return web.json_response(await importing.begin(caller, wanted), status=201)
+        wanted = await read_body(request, source=str, assign=bool, dry_run=bool)
+        return web.json_response(await desk.importing.begin(caller, wanted), status=201)
 
     async def add(request: web.Request) -> web.StreamResponse:
         caller = desk.caller(request, _VERB)
-        return web.json_response(await importing.add(caller, request.match_info["id"], await large_body(request)))
+        return web.json_response(await desk.importing.add(caller, request.match_info["id"], await large_body(request)))
 
-    def ends(what: Callable[[Caller, str], Awaitable[dict[str, Any]]]) -> Handler:
+    def ends(what: Callable[[Importing, Caller, str], Awaitable[dict[str, Any]]]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return web.json_response(await what(desk.caller(request, _VERB), request.match_info["id"]))
+            return web.json_response(await what(desk.importing, desk.caller(request, _VERB), request.match_info["id"]))
 
         return handle
 
     return [
         web.post("/imports", begin),
         web.post("/imports/{id}/rows", add),
-        web.post("/imports/{id}/finish", ends(importing.finish)),
-        web.post("/imports/{id}/abort", ends(importing.abort)),
+        web.post("/imports/{id}/finish", ends(Importing.finish)),
+        web.post("/imports/{id}/abort", ends(Importing.abort)),
     ]
 
 

@@ -28,7 +28,7 @@ _STATES = (*(state.value for state in RequestState), _ALL)
 
 def list_requests(connection: Connection, caller: Caller, state: str | None) -> list[Result]:
     """Requests, the latest first: those that wait, or those of a state, or all."""
-    wanted = state or RequestState.OPEN.value
+    wanted = RequestState.OPEN.value if state is None else state
     if wanted not in _STATES:
         raise Refusal(f"state {wanted!r}: allowed: {', '.join(_STATES)}")
     rows = asked.list_requests(connection, caller.now, state=None if wanted == _ALL else wanted, limit=_LIMIT)

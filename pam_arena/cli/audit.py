@@ -23,6 +23,7 @@ _COLUMNS = (
     *("id", "at", "event", "outcome", "reason", "holder", "serial", "service", "address", "actor", "detail", "ref"),
     "what",
 )
+_NUMBER = ("name", "labels", "value")
 _UNITS = ("_SYSTEMD_UNIT=arenad.service", "_SYSTEMD_UNIT=arena-desk.service")
 
 
@@ -120,6 +121,18 @@ def _heads_in_journal(key: str) -> tuple[list[str], str]:
 
 
 @click.command()
-def metrics() -> None:
+@format_option
+def metrics(output: Output) -> None:
     """The service in numbers, as Prometheus' text format; for node_exporter's textfile collector."""
-    click.echo(DeskClient().text("/metrics", accept="text/plain"), nl=False)
+    text = DeskClient().text("/metrics", accept="text/plain")
+    if output.is_table:  # the text is one already, and what a collector reads
+        click.echo(text, nl=False)
+        return
+    from prometheus_client.parser import text_string_to_metric_families  # no other command needs it
+
+    output.table([_number(one) for family in text_string_to_metric_families(text) for one in family.samples], _NUMBER)
+
+
+def _number(sample: Any) -> dict[str, Any]:
+    labels = ",".join(f"{name}={value}" for name, value in sample.labels.items())
+    return dict(zip(_NUMBER, (sample.name, labels, sample.value), strict=True))

@@ -27,7 +27,7 @@ class DeskClient:
     In a `with` block all requests share a connection. timeout: seconds that an answer may take.
     """
 
-    def __init__(self, path: str | None = None, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(self, path: str | None = None, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         self._path, self._timeout = path or DESK_SOCKET, timeout
         self._kept: httpx.Client | None = None
 

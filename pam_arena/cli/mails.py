@@ -53,7 +53,7 @@ def _span(seconds: float) -> str:
 def send_test(address: str, output: Output) -> None:
     """Send a test mail to ADDRESS the whole way, and say within 30 seconds what became of it."""
     client = DeskClient()
-    left = client.post("/mails/test", body={"to": address})
+    left = client.post("/mails", body={"to": address})
     end, seen = time.monotonic() + _PATIENCE, {"state": "waiting", "tries": 0}
     while time.monotonic() < end:
         seen = client.get("/mails/", left["id"])

@@ -367,7 +367,7 @@ def _note(service: str, event: str, detail: str) -> None:
     syslog.openlog("arenactl", 0, syslog.LOG_AUTHPRIV)
     syslog.syslog(syslog.LOG_NOTICE, f"{event} {service}: {detail}" if detail else f"{event} {service}")
     try:
-        DeskClient().post("/pam/", service, body={"event": event, "detail": detail})
+        DeskClient().post("/pam/", service, "/changes", body={"event": event, "detail": detail})
     except Failure as failure:
         click.echo(f"not in the audit: {failure.message}", err=True)
 

@@ -159,3 +159,6 @@ def test_the_login_daemon_drops_what_is_old_when_it_is_told_to(service: Service,
 def test_the_numbers_are_printed_for_a_textfile_collector(arenactl: Arenactl) -> None:
     printed = arenactl.run("metrics").stdout
     assert "# TYPE arena_up gauge" in printed and "# EOF" not in printed
+    assert "arena_mails,state=waiting,0.0" in arenactl.run("metrics", "-o", "csv").stdout.splitlines()
+    (known,) = (one for one in json.loads(arenactl.run("metrics", "-o", "json").stdout) if one["name"] == "arena_audit_rows")
+    assert (known["labels"], known["value"] >= 0) == ("", True)

@@ -51,6 +51,13 @@ def test_a_generated_seed_is_shown_once(desk: DeskService) -> None:
         ("GET", "/why/AAAAAAAA", None, 404, 4, "no failure has the reference AAAAAAAA"),
         ("GET", "/tokens?state=broken", None, 409, 1, "allowed: stock, unproven, requested, active"),
         ("GET", "/nowhere", None, 404, 4, "Not Found"),
+        ("GET", "/requests?state=", None, 409, 1, "state '': allowed: open"),
+        ("GET", "/pam/granted?service=sshd&since=%C2%B2", None, 409, 1, "seconds since 1970"),
+        ("GET", f"/pam/granted?service=sshd&since={10**20}", None, 409, 1, "seconds since 1970"),
+        ("GET", f"/audit?after={'0' * 20}{10**30}", None, 409, 1, "a whole number"),
+        ("POST", "/imports", {"dryrun": True}, 400, 1, "unknown: 'dryrun'"),
+        ("POST", "/imports", {"source": "\0"}, 409, 1, "source: has a character that cannot be stored"),
+        ("POST", "/assignments", {"rows": [], "dryrun": True}, 409, 1, "no more than dry_run beside it"),
     ],
 )
 def test_a_wrong_request_is_refused_by_name(  # a table of six columns

@@ -102,14 +102,17 @@ def test_who_finished_a_first_login_has_a_pin_and_came_in(service: Service, desk
 
 
 def test_a_change_of_pam_is_in_the_audit(service: Service, desk: DeskService) -> None:
-    desk.do("/pam/sshd", {"event": "pam-enable", "detail": "password-first, shown by alice"})
+    desk.do("/pam/sshd/changes", {"event": "pam-enable", "detail": "password-first, shown by alice"})
     row = service.rows(audit)[-1]
     assert (row["event"], row["detail"], row["actor"]) == ("pam-enable", "sshd password-first, shown by alice", "uid:0")
 
 
 @pytest.mark.parametrize(
     ("path", "event", "told"),
-    [("/pam/sshd", "token-add", "event: allowed: pam-enable"), ("/pam/..%2Fx", "pam-enable", "the name of a file")],
+    [
+        ("/pam/sshd/changes", "token-add", "event: allowed: pam-enable"),
+        ("/pam/..%2Fx/changes", "pam-enable", "the name of a file"),
+    ],
 )
 def test_nothing_else_is_noted(service: Service, desk: DeskService, path: str, event: str, told: str) -> None:
     before = len(service.rows(audit))
