@@ -9,7 +9,7 @@ from pam_arena.texts import LANGUAGES
 
 from ..spool import is_address
 from ..store import inventory as store
-from .caller import Caller, Connection, Result, flag, holder_of
+from .caller import Caller, Connection, Result, holder_of
 
 NOTED = ("mail", "language")
 MOST_ROWS = 5000  # of one file: they are one transaction, and a login waits for it
@@ -63,7 +63,7 @@ def set_holders(connection: Connection, caller: Caller, wanted: dict[str, Any]) 
 
     With `dry_run`, only say what would change.
     """
-    rows, dry_run = wanted.get("rows"), flag(wanted, "dry_run")
+    rows, dry_run = wanted.get("rows"), bool(wanted.get("dry_run"))
     if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_ROWS:
         raise Refusal(f"rows: 1 to {MOST_ROWS} are expected; split the file")
     lines: list[_Line] = []

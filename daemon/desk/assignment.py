@@ -9,7 +9,7 @@ from ..store import inventory as store
 from ..store.requests import settle_request
 from ..store.schema import State
 from ..store.states import Verb, after
-from .caller import Caller, Connection, Result, flag, token_meant, token_of
+from .caller import Caller, Connection, Result, token_meant, token_of
 from .dates import read_until
 from .life import end_grants, require_slot, retire, through
 from .pins import lapses
@@ -89,7 +89,7 @@ def put_back(connection: Connection, token: store.Row) -> None:
 
 def replace_token(connection: Connection, caller: Caller, who: str, wanted: dict[str, Any]) -> Result:
     """Give a holder another token in the place of one: retired, or noted as lost. Its last day goes over to the new one."""
-    lost, old = flag(wanted, "lost"), token_meant(connection, caller, who, Verb.REPLACE)
+    lost, old = bool(wanted.get("lost")), token_meant(connection, caller, who, Verb.REPLACE)
     becomes, name = after(Verb.REPLACE, State(old.state), old.serial, old.holder), old.holder
     serial = token_of(connection, caller, str(wanted.get("new", ""))).serial
     if serial == old.serial:

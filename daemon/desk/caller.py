@@ -48,14 +48,6 @@ def _said(told: Told) -> Result:
     return {"mail": told.to, "no_mail": told.why}
 
 
-def flag(wanted: dict[str, Any], name: str) -> bool:
-    """A yes or no of a request's body; no if it is not there. Raises Refusal."""
-    value = wanted.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Refusal(f"{name}: allowed: true, false")
-    return bool(value)
-
-
 def _find_token(connection: Connection, caller: Caller, serial: str) -> store.Row | None:
     """The token of a serial; none for what no database can look for."""
     try:

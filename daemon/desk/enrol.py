@@ -15,7 +15,7 @@ from ..store import inventory as store
 from ..store.schema import State
 from ..store.states import Verb, after
 from .assignment import give, known_holder, require_user
-from .caller import Caller, Connection, Result, flag, token_meant, token_of
+from .caller import Caller, Connection, Result, token_meant, token_of
 from .dates import read_until
 from .life import require_slot, through
 from .tokens import shown
@@ -41,7 +41,7 @@ def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) ->
     enrolment = evolve(enrolment, serial=serial)
     sealed = caller.vault.seal_seed(enrolment.seed, serial, 1)
     last_step = enrolment.counter - 1 if enrolment.mechanism.kind is Kind.HOTP else -1
-    state = State.UNPROVEN if flag(wanted, "prove") else State.STOCK
+    state = State.UNPROVEN if bool(wanted.get("prove")) else State.STOCK
     store.add_token(connection, store.NewToken(serial, enrolment.mechanism, sealed, last_step), caller.now, state)
     name = _keep_for(connection, caller, serial, wanted)
     caller.note(connection, "token-add", name or "", serial, f"for {name}, once proven" if name else "")
@@ -52,7 +52,7 @@ def add_token(connection: Connection, caller: Caller, wanted: dict[str, Any]) ->
 def _keep_for(connection: Connection, caller: Caller, serial: str, wanted: dict[str, Any]) -> str | None:
     """Note whose a soft token will be; returns the name."""
     name, until = wanted.get("holder"), wanted.get("until")
-    if not flag(wanted, "prove"):
+    if not bool(wanted.get("prove")):
         if name is not None or until is not None:
             raise Refusal("holder and until are for a token that is to be proven: arenactl token add --qr")
         return None

@@ -19,7 +19,7 @@ from pam_arena.pin import Hasher
 from ..store import imports as store
 from . import imports
 from .body import read_body
-from .caller import Caller, flag
+from .caller import Caller
 
 if TYPE_CHECKING:
     from .routes import Desk
@@ -71,7 +71,7 @@ class Importing:
 
     async def begin(self, caller: Caller, wanted: dict[str, Any]) -> dict[str, str]:
         """Begin an import; returns its id."""
-        source, assign, dry = str(wanted.get("source", "")), flag(wanted, "assign"), flag(wanted, "dry_run")
+        source, assign, dry = str(wanted.get("source", "")), bool(wanted.get("assign")), bool(wanted.get("dry_run"))
         if len(source) > _LONGEST_SOURCE:
             raise Refusal(f"source: a text of at most {_LONGEST_SOURCE} characters is expected")
         # One at a time: a batch that another request has just begun is not to be taken for a forgotten one.

@@ -10,7 +10,7 @@ from ..store.requests import drop_requests
 from ..store.schema import CodeKind, State
 from ..store.states import Verb
 from .assignment import put_back
-from .caller import Caller, Connection, Result, flag, holder_of
+from .caller import Caller, Connection, Result, holder_of
 from .life import retire
 
 _MOST = 1000  # tokens of one holder
@@ -22,7 +22,7 @@ def leave_holder(connection: Connection, caller: Caller, who: str, wanted: dict[
 
     The name stays as that of nobody in particular: attempts under way, and the audit, refer to it.
     """
-    holder, everything = holder_of(connection, caller, who), flag(wanted, "retire")
+    holder, everything = holder_of(connection, caller, who), bool(wanted.get("retire"))
     asked = drop_requests(connection, holder.name, "left", caller.actor, caller.now)
     stocked, retired = [], []
     for token_id in asked:

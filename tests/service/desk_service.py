@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,8 +20,9 @@ ARENACTL = (
 class DeskService:
     """arenad desk beside a running arenad."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, journal: Path | None = None) -> None:
         self.service = service
+        self.journal = journal or service.folder / "desk-journal"
         self.path = str(service.folder / "desk.sock")
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(self.path)
@@ -34,7 +36,6 @@ class DeskService:
         env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}
         command = [sys.executable, "-c", LAUNCH, *service.arenad, "desk"]
         fd = self._listening.fileno()
-        self.journal = service.folder / "desk-journal"
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(command, env=env, stderr=journal, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,))
 
@@ -62,7 +63,7 @@ class DeskService:
     def refuse(self, path: str, body: object = None) -> str:
         """Have something refused; returns the sentence."""
         answer = self.ask("POST", path, body)
-        assert (answer.status_code, answer.json()["exit"]) in ((409, 1), (404, 4)), answer.text
+        assert (answer.status_code, answer.json()["exit"]) in ((400, 1), (409, 1), (404, 4)), answer.text
         return str(answer.json()["error"])
 
     def arenactl_command(self, *words: str) -> list[str]:

@@ -71,8 +71,8 @@ def test_temporary_codes_are_dated(
     [
         ({"days": 31}, "days: allowed: 1 to 30"),
         ({"days": 0}, "days: allowed: 1 to 30"),
-        ({"days": "3"}, "days: allowed: 1 to 30"),
-        ({"days": True}, "days: allowed: 1 to 30"),
+        ({"days": "3"}, "days: a whole number is expected"),
+        ({"days": True}, "days: a whole number is expected"),
         ({"count": 21}, "count: allowed: 1 to 20"),
     ],
 )

@@ -88,7 +88,7 @@ def test_mail_and_language_are_noted_and_taken_back(service: Service, desk: Desk
         ({"mail": "nobody"}, "'nobody' is no mail address"),
         ({"mail": "a@b.example\nBcc: c@d.example"}, "is no mail address"),
         ({"language": "de"}, "language: allowed: en, fr"),
-        ({"pin": "1234"}, "nothing to note; there are: language, mail"),
+        ({"pin": "1234"}, "unknown: 'pin'; there are: mail, language"),
         ({}, "nothing to note; there are: language, mail"),
     ],
 )

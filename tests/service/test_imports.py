@@ -139,7 +139,8 @@ def test_those_of_a_users_oath_log_in_with_the_codes_and_the_pins_they_have(serv
     assert {row["state"] for row in in_store(service)} == {"active"}
     assigned = [(row["holder"], row["serial"]) for row in service.rows(audit) if row["event"] == "token-assign"]
     assert sorted(assigned) == [("daemon", "oath-daemon"), ("games", "oath-games"), ("man", "oath-man")]
-    assert PIN not in str(service.rows(audit))
+    # The time and the hash of a row may have any digits in them.
+    assert PIN not in str([{**row, "at": 0, "hash": b""} for row in service.rows(audit)])
 
 
 def test_without_assign_the_users_of_a_file_are_not_looked_at(service: Service, desk: DeskService) -> None:
@@ -284,7 +285,7 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_in_effect(small_disk:
     desk = None
     try:
         service.start()
-        desk = DeskService(service)
+        desk = DeskService(service, tmp_path / "desk-journal")
         done = arenactl(desk, "token", "import", keys)
         assert (done.returncode, done.stdout) == (3, b"")
         assert b"disk is full" in done.stderr

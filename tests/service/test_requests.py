@@ -99,7 +99,7 @@ def test_address_and_language_are_those_that_the_desk_noted(counter: Counter) ->
         ("T-bad", {"holder": "no-such-user", "ticket": "1"}, "no user 'no-such-user' on this system"),
         ("T-bad", {"holder": "root"}, "ticket: wanted: a line of text"),
         ("T-bad", {"holder": "root", "ticket": "a\nb"}, "ticket: wanted: a line of text"),
-        ("T-bad", {"holder": "root", "ticket": "1", "until": 5}, "date '5': allowed: a day such as"),
+        ("T-bad", {"holder": "root", "ticket": "1", "until": 5}, "until: text is expected"),
         ("T-bad", {"holder": "root", "ticket": "1", "until": "2020-01-01"}, "date '2020-01-01': that day is over"),
         ("T-own", {"holder": "root", "ticket": "1"}, "token T-own is root's and active"),
         ("T-full", {"holder": "sys", "ticket": "1"}, "sys has 3 tokens already"),
@@ -137,7 +137,7 @@ def test_what_the_desk_did_with_a_key_meanwhile_is_not_undone(counter: Counter) 
     counter.desk.do("/requests/T-retired", {"holder": "backup", "ticket": "1"})
     with make_engine(counter.service.url).begin() as connection:
         connection.execute(sa.update(token).where(token.c.serial == "T-retired").values(state="retired"))
-    assert "T-retired is retired by now" in counter.desk.refuse("/requests/T-retired/approve")
+    assert "token T-retired is retired: it serves nobody any more" in counter.desk.refuse("/requests/T-retired/approve")
     counter.desk.do("/requests/T-retired/reject", {"why": "It is broken."})
     assert counter.state("T-retired") == "retired"
 
