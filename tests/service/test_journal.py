@@ -72,7 +72,8 @@ def test_a_login_is_told_with_its_fields_and_its_link(journald: Journald, servic
     grant(service, "alice", split(PIN, code))
     entry = journald.receive_row("login")
     assert (entry["ARENA_OUTCOME"], entry["ARENA_SERIAL"], entry["PRIORITY"]) == ("granted", "K-alice", "6")
-    assert PIN not in str(entry.values()) and code not in str(entry.values())
+    told = str([value for name, value in entry.items() if name != "ARENA_AUDIT_HASH"])  # any digits may be in a hash
+    assert PIN not in told and code not in told
 
 
 def test_what_the_desk_does_is_told_in_its_words(journald: Journald, service: Service, desk: DeskService) -> None:
