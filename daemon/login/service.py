@@ -82,6 +82,8 @@ class _Service:
         self.path, self.config, self.writer, self.spool = path, config, writer, spool
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
+        if self.notifier.socket is not None:
+            self.notifier.socket.setblocking(False)  # logins do not wait for systemd to listen
         self.stopping = asyncio.Event()
 
     def status(self, conversations: int, pending: int) -> str:

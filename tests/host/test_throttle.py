@@ -135,6 +135,21 @@ def test_what_is_closed_is_opened_by_the_desk_alone(strict: Host, name: str) -> 
         door.enter(holder.steps())
 
 
+def test_a_list_of_ten_thousand_devices_brings_no_more_guesses(holder: Holder) -> None:
+    """CVE-2015-5600: sshd asked once for each device that a client named."""
+    many, devices = "NumberOfPasswordPrompts=10000", f"KbdInteractiveDevices={','.join(['pam'] * 10_000)}"
+    options = [word for one in ("PreferredAuthentications=keyboard-interactive", many, devices) for word in ("-o", one)]
+    asked = 0
+    with holder.host.dialogue(["ssh", "-b", "127.0.3.1", *options, f"{holder.name}@127.0.0.1"]) as dialogue:
+        while dialogue.expect(ASK_PIN, r"Permission denied \(|Too many|Received disconnect|closed by") == 0:
+            asked += 1
+            dialogue.send("7931")
+            dialogue.expect(ASK_CODE)
+            dialogue.send("000000")
+    assert 0 < asked <= 6  # sshd's MaxAuthTries
+    assert origins(holder.name, holder.host) == {"other addresses": 2}  # the others came while it waited, and were no guesses
+
+
 def test_a_wait_outlives_arenad(holder: Holder) -> None:
     guess(holder, 2)
     holder.host.shell('kill -9 "$(systemctl show -P MainPID arenad.service)"')
