@@ -113,6 +113,28 @@ def test_ssh_sftp_scp_and_rsync_are_not_asked_again(alice: KeyHolder) -> None:
     assert alice.audit()[before:] == ["sshd 127.0.0.1 granted"] * 5
 
 
+EDITOR = """
+import socket, subprocess, sys
+ssh = subprocess.Popen(["ssh", "-T", "-D", "9150", *sys.argv[1:], "bash"], stdin=-1, stdout=-1, text=True)
+print("echo $((40 + 2))", file=ssh.stdin, flush=True)
+print(ssh.stdout.readline(), end="")
+with socket.create_connection(("127.0.0.1", 9150)) as through:
+    through.sendall(b"\\5\\1\\0")
+    through.recv(2)
+    through.sendall(b"\\5\\1\\0\\1\\x7f\\0\\0\\1\\0\\x16")
+    through.recv(10)
+    print(through.recv(8).decode())
+ssh.communicate("exit\\n")
+"""
+
+
+@pytest.mark.usefixtures("granting")
+def test_an_editor_that_forwards_its_own_connections_is_not_asked_again(alice: KeyHolder) -> None:
+    """As VS Code's Remote-SSH connects: a shell without a terminal, and SOCKS for what goes to the editor's server."""
+    told = alice.host.run("python3", "-c", EDITOR, *alice.words(), f"{alice.name}@127.0.0.1").stdout
+    assert told == "42\nSSH-2.0-\n"
+
+
 @pytest.mark.usefixtures("granting")
 def test_ansible_works_with_the_settings_of_the_manual(alice: KeyHolder) -> None:
     """README.Debian's ansible.cfg, word for word: Ansible forbids ssh to be asked anything otherwise."""
