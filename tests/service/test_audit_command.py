@@ -92,14 +92,24 @@ def test_what_comes_is_followed_until_it_is_interrupted(service: Service, desk: 
     Holder(service)
     deny(service, "alice", split("9999", "000000"))
     words = arenactl.command("audit", "list", "--follow", "--outcome", "denied", "-o", "json")
-    with subprocess.Popen(words, env=arenactl.environment, stdout=subprocess.PIPE, text=True) as following:
-        assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["id"] == 1
-        desk.do("/tokens/K-alice/disable")
-        deny(service, "alice", split("9999", "000000"))
-        assert json.loads(following.stdout.readline())["id"] == 3
-        following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+    with subprocess.Popen(
+        words,
+        env=arenactl.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        # As in a terminal: who runs the tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as following:
+        try:
+            assert following.stdout is not None
+            assert json.loads(following.stdout.readline())["id"] == 1
+            desk.do("/tokens/K-alice/disable")
+            deny(service, "alice", split("9999", "000000"))
+            assert json.loads(following.stdout.readline())["id"] == 3
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 0
+        finally:
+            following.kill()
 
 
 def test_a_whole_audit_is_verified_with_the_journals_heads(service: Service, desk: DeskService, arenactl: Arenactl) -> None:
