@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from arena import Service
@@ -39,6 +41,25 @@ class Arenactl:
         done = subprocess.run(self.command(*words), env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == status, done.stdout + done.stderr
         return done
+
+    @contextmanager
+    def follow(self, *words: str) -> Iterator[IO[str]]:
+        """What `audit list --follow` prints, until it is interrupted: then it ends well."""
+        with subprocess.Popen(
+            self.command("audit", "list", "--follow", *words, "-o", "json"),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            # As in a terminal: who runs the tests in the background has them ignore an interrupt.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as following:
+            try:
+                assert following.stdout is not None
+                yield following.stdout
+                following.send_signal(signal.SIGINT)
+                assert following.wait(10) == 0
+            finally:
+                following.kill()
 
     def rows(self, *words: str) -> list[dict[str, object]]:
         found: list[dict[str, object]] = json.loads(self.run("audit", "list", "-o", "json", *words).stdout)
@@ -91,25 +112,11 @@ def test_the_audit_is_listed_by_filters_in_every_format(service: Service, desk: 
 def test_what_comes_is_followed_until_it_is_interrupted(service: Service, desk: DeskService, arenactl: Arenactl) -> None:
     Holder(service)
     deny(service, "alice", split("9999", "000000"))
-    words = arenactl.command("audit", "list", "--follow", "--outcome", "denied", "-o", "json")
-    with subprocess.Popen(
-        words,
-        env=arenactl.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        # As in a terminal: who runs the tests in the background has them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as following:
-        try:
-            assert following.stdout is not None
-            assert json.loads(following.stdout.readline())["id"] == 1
-            desk.do("/tokens/K-alice/disable")
-            deny(service, "alice", split("9999", "000000"))
-            assert json.loads(following.stdout.readline())["id"] == 3
-            following.send_signal(signal.SIGINT)
-            assert following.wait(10) == 0
-        finally:
-            following.kill()
+    with arenactl.follow("--outcome", "denied") as following:
+        assert json.loads(following.readline())["id"] == 1
+        desk.do("/tokens/K-alice/disable")
+        deny(service, "alice", split("9999", "000000"))
+        assert json.loads(following.readline())["id"] == 3
 
 
 def test_a_whole_audit_is_verified_with_the_journals_heads(service: Service, desk: DeskService, arenactl: Arenactl) -> None:
@@ -154,15 +161,8 @@ def test_the_login_daemon_drops_what_is_old_when_it_is_told_to(service: Service,
     service.config.write_text(service.config.read_text() + '[audit]\nkeep = "7d"\n')
     assert service.process is not None
     service.process.send_signal(signal.SIGHUP)
-    with subprocess.Popen(
-        arenactl.command("audit", "list", "--follow", "--event", "audit-drop", "-o", "json"),
-        env=arenactl.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as following:
-        assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["detail"].startswith("rows 1 to 2, ")
-        following.send_signal(signal.SIGINT)
+    with arenactl.follow("--event", "audit-drop") as following:
+        assert json.loads(following.readline())["detail"].startswith("rows 1 to 2, ")
     assert [row["id"] for row in arenactl.rows()] == [3, 4]
 
 
