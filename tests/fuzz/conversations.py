@@ -19,6 +19,7 @@ from arenad.login.admission import Door
 from arenad.login.decoys import prepare
 from arenad.login.listener import Listener
 from arenad.login.policy import Manners
+from arenad.login.selfservice import SelfService
 from arenad.login.session import Counts, Desk, under_way
 from arenad.login.verifier import Verifier
 from arenad.store import schema
@@ -87,7 +88,8 @@ class Conversations:
         self._writer.submit(self._enrol).result()
         verifier = Verifier(engine, self._writer, vault, clock, CONFIG, CHEAP, 2)
         door = Door(Reader(engine), clock, lambda: CONFIG)
-        desk = Desk(verifier, door, clock, lambda: CONFIG, lambda order, name: None, Counts(), Manners())
+        own = SelfService(verifier, lambda: CONFIG, lambda: None)
+        desk = Desk(verifier, door, clock, lambda: CONFIG, lambda order, name: None, Counts(), Manners(), own)
         self._path = str(Path(self._folder.name, "auth.sock"))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listening.bind(self._path)

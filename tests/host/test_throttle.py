@@ -99,6 +99,7 @@ def test_su_asks_for_the_callers_own_key_and_counts_for_the_caller(holder: Holde
 
 def test_what_sshd_types_for_a_root_who_may_not_log_in_never_counts(strict: Host) -> None:
     fob = strict.give_fob("root", "K-root", kind="hotp")
+    strict.arenactl("pin", "reset", "root")  # of an earlier test's
     assert strict.authenticate("root", "", fob.fresh(), PIN, PIN, PIN + fob.fresh())[0] == SUCCESS
     drop_in = strict.root / "etc/ssh/sshd_config.d/00-root.conf"
     drop_in.write_text("PermitRootLogin no\n")
