@@ -9,7 +9,7 @@ from arena import Service
 from arenad import config
 from arenad.login.attempt import Attempt, examine
 from arenad.login.throttle import CONSOLE, Origin
-from arenad.store.engine import make_engine
+from arenad.store.engine import make_engine, read_only
 from arenad.store.recovery import add_codes
 from arenad.store.schema import CodeKind, holder
 from arenad.vault import Vault
@@ -64,7 +64,7 @@ def test_whoever_types_whatever_the_same_statements_are_executed(service: Servic
     engine = make_engine(service.url)
     sa.event.listen(engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
     found = []
-    with engine.connect() as connection:
+    with read_only(engine) as connection:
         for name, typed in (
             ("alice", SCRATCH[0]),
             ("alice", "11111111"),
