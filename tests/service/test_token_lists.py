@@ -40,8 +40,8 @@ def desk(house: DeskService) -> DeskService:
     put(service, "00301", State.EXPIRED, "bob")
     put(service, "00302", State.ACTIVE, "carol", valid_until=NOW + 10 * DAY, mechanism=Mechanism(kind=Kind.HOTP))
     put(service, "00400", State.RETIRED, why="replaced by 00200")
-    # A step in 100 days, last seen 150 days ago.
-    put(service, "00500", State.ACTIVE, "bin", **year, granted_step=stepped(265, 1), last_step=stepped(265, 1), drift=1)
+    # A step in 101 days, so that no second makes the speed round otherwise; last seen 264 days ago.
+    put(service, "00500", State.ACTIVE, "bin", **year, granted_step=stepped(264, 1), last_step=stepped(264, 1), drift=1)
     return house
 
 
