@@ -141,7 +141,7 @@ def config_files(config_path: Path) -> list[Path]:
 
 def _write_members(sealed: SealedWriter, about: dict[str, Any], master: Secret, config_path: Path, copy: Path) -> None:
     try:
-        with tarfile.open(fileobj=sealed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=sealed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload] # it writes alone
             _add(archive, ABOUT, json.dumps(about).encode())
             _add(archive, KEY, master.reveal())
             for path in config_files(config_path):

@@ -136,7 +136,7 @@ def _read_parts(reader: SealedReader, name: str, store: Path) -> dict[str, tuple
     """The small parts, by name: mode and content; the store goes to a file. All of the backup is known to be good then."""
     parts: dict[str, tuple[int, bytes]] = {}
     try:
-        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload] # it reads alone
             for entry in archive:
                 content = archive.extractfile(entry)
                 known = entry.name in (ABOUT, KEY, STORE) or _is_config(entry.name)

@@ -1,6 +1,5 @@
 """Whose a key is: assigned, taken back, replaced by another. The PIN is the holder's, and stays."""
 
-import pwd
 from typing import Any
 
 from pam_arena.errors import NotFound, Refusal
@@ -13,7 +12,7 @@ from .caller import Caller, Connection, Result, token_meant, token_of
 from .dates import read_until
 from .life import end_grants, require_slot, retire, through
 from .pins import lapses
-from .tokens import show_token
+from .tokens import is_user, show_token
 from .words import show_day
 
 
@@ -56,10 +55,8 @@ def give(connection: Connection, caller: Caller, token: store.Row, name: str, st
 
 def require_user(name: str) -> None:
     """Raises NotFound for a name that the system does not know."""
-    try:
-        pwd.getpwnam(name)
-    except (KeyError, ValueError):
-        raise NotFound(f"no user {name!r} on this system (getent passwd {name})") from None
+    if not is_user(name):
+        raise NotFound(f"no user {name!r} on this system (getent passwd {name})")
 
 
 def known_holder(connection: Connection, caller: Caller, name: str) -> tuple[int, bool]:

@@ -5,7 +5,6 @@ clear over desk.sock, from arenactl, which has read the file, and leave here sea
 """
 
 import os
-import pwd
 from collections import Counter
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..store.accounts import SLOTS
 from .caller import Caller, Connection, Result
 from .enrol import SERIAL
 from .pins import lapses
+from .tokens import is_user
 
 PROBLEMS = 10  # that are told at once
 _LONGEST = 200  # characters of a text in a row
@@ -184,15 +184,7 @@ def seal_pins(caller: Caller, rows: list[Row], known: set[str], hasher: pin.Hash
 
 def unknown_users(names: set[str]) -> set[str]:
     """Those that NSS does not know. Asked outside of a transaction: a directory may take its time."""
-    return {name for name in names if not _exists(name)}
-
-
-def _exists(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except (KeyError, ValueError):
-        return False
-    return True
+    return {name for name in names if not is_user(name)}
 
 
 def examine(

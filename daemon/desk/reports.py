@@ -1,12 +1,12 @@
 """Reports over everybody. They read much, and so never inside a transaction that writes."""
 
-import pwd
 from itertools import groupby
 
 from ..store import history
 from ..store.inventory import Row
 from ..store.schema import State
 from .caller import Caller, Connection, Result
+from .tokens import is_user
 from .words import explain
 
 _Missing = tuple[str, str]  # what is missing, and the remedy
@@ -26,7 +26,7 @@ def report_observe(connection: Connection, caller: Caller) -> list[Result]:
             missing = _missing(name, rows[0], keys, last, caller.now)
             found.append(_person(name, [_key(row) for row in keys], rows[0].has_pin, last, missing))
     for row in history.last_observed_strangers(connection):
-        if row.holder not in people and _exists(row.holder):
+        if row.holder not in people and is_user(row.holder):  # a name kept as a keyed hash is none
             found.append(_person(row.holder, [], False, row, ("a key", f"arenactl token assign SERIAL {row.holder}")))
     return sorted(found, key=lambda person: str(person["name"]))
 
@@ -81,12 +81,3 @@ def _missing_key(keys: list[Row]) -> _Missing:
 
 def _key(row: Row) -> str:
     return str(row.serial) if row.state == State.ACTIVE else f"{row.serial} ({row.state})"
-
-
-def _exists(name: str) -> bool:
-    """Whether NSS knows a name; the keyed hash of one that it did not know when it was typed is none."""
-    try:
-        pwd.getpwnam(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True

@@ -4,6 +4,8 @@ import pwd
 from collections.abc import Mapping
 from functools import lru_cache
 
+from attrs import evolve
+
 from pam_arena.errors import Refusal
 from pam_arena.otp import Kind
 
@@ -44,7 +46,7 @@ def list_tokens(connection: Connection, caller: Caller, asked: Mapping[str, str]
             found.append({**shown(row), "last_login_at": row.last_login_at, **_told(foreseen)})
         if len(page) < PAGE:
             break
-        wanted = _after(wanted, page[-1].serial)
+        wanted = evolve(wanted, after=page[-1].serial)
     return found[:MOST]
 
 
@@ -84,10 +86,6 @@ def _wanted(asked: Mapping[str, str], now: int) -> Wanted:
         unused_since=None if since is None else start_of_past(since, now),
         ends_before=None if days is None else now + _whole_days(days) * _DAY,
     )
-
-
-def _after(wanted: Wanted, serial: str) -> Wanted:
-    return Wanted(wanted.holder, wanted.state, wanted.prefix, wanted.kind, serial, wanted.unused_since, wanted.ends_before)
 
 
 def _flag(asked: Mapping[str, str], name: str) -> bool:
