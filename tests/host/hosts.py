@@ -6,7 +6,6 @@ import hmac
 import json
 import os
 import re
-import secrets
 import struct
 import subprocess
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from seeds import make_seed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,7 +54,7 @@ class Fob:
 
     def __init__(self, serial: str, seed: bytes | None = None, period: int = 5, digits: int = 6) -> None:
         self.serial, self.period, self.digits = serial, period, digits
-        self.seed = seed or secrets.token_bytes(20)
+        self.seed = seed or make_seed(period)
         self.off = 0  # periods that its clock is ahead
         self._last = -1
 

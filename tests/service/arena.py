@@ -20,6 +20,7 @@ from arenad.store.inventory import NewToken, add_holder, add_token
 from arenad.store.migrate import migrate
 from arenad.store.schema import State
 from arenad.vault import Vault
+from seeds import make_seed
 
 from pam_arena.client import Client
 from pam_arena.otp import Mechanism
@@ -127,7 +128,7 @@ class Service:
 
     def enrol(self, name: str, serial: str, mechanism: Mechanism = SLOW, state: State = State.ACTIVE) -> "Token":
         """Give a holder a token in new-PIN mode, through the store, as the desk does it."""
-        seed = Secret(os.urandom(20))
+        seed = Secret(make_seed(mechanism.period, mechanism.algorithm))
         if (left := mechanism.seconds_left(time.time())) <= min(20, mechanism.period // 2):
             time.sleep(left)
         now = int(time.time())

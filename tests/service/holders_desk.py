@@ -16,6 +16,7 @@ from arena import SLOW, Service, Token
 from arenad.store.engine import make_engine
 from arenad.store.schema import token
 from desk_service import DeskService
+from seeds import make_seed
 
 from pam_arena.otp import Mechanism
 from pam_arena.secret import Secret
@@ -55,7 +56,7 @@ class Counter:
 
     def stock(self, serial: str, mechanism: Mechanism = SLOW) -> Token:
         """A key in the stock, and in somebody's hand."""
-        seed = os.urandom(20)
+        seed = make_seed(mechanism.period)
         words = {"serial": serial, "seed": seed.hex(), "period": mechanism.period, "type": mechanism.kind.value}
         self.desk.do("/tokens", {**words, "digits": mechanism.digits})
         return Token(Secret(seed), mechanism)

@@ -1,6 +1,5 @@
 """Keys in any state, put into the store of a test as years of use would leave them there."""
 
-import os
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from arenad.store.inventory import NewToken, add_holder, add_token, find_holder
 from arenad.store.schema import NOBODY, State, audit, failure, holder, origin, recovery, request, session_grant, stranger
 from arenad.store.schema import token as token_table
 from arenad.vault import Vault
+from seeds import make_seed
 
 from pam_arena.otp import Mechanism, tokencode
 from pam_arena.secret import Secret
@@ -29,7 +29,8 @@ def put(
     **values: Any,
 ) -> Secret:
     """Put a key there, a holder's if its state has one; values: columns of its row. Returns its seed."""
-    seed, now, stored = Secret(os.urandom(20)), int(time.time()), state
+    mechanism = mechanism or Mechanism()
+    seed, now, stored = Secret(make_seed(mechanism.period, mechanism.algorithm)), int(time.time()), state
     if state is State.EXPIRED:
         stored, values = State.ACTIVE, {"valid_until": now - 1, **values}
     name = user or (f"h-{serial}" if state in OWNED else None)
@@ -39,7 +40,7 @@ def put(
             known = find_holder(connection, name)
             whose = known.id if known is not None else add_holder(connection, name, now, new_pin_until=now + 14 * DAY)
         sealed = Vault(Secret(service.key)).seal_seed(seed, serial, 1)
-        add_token(connection, NewToken(serial, mechanism or Mechanism(), sealed), now, stored, whose)
+        add_token(connection, NewToken(serial, mechanism, sealed), now, stored, whose)
         if values:
             connection.execute(sa.update(token_table).where(token_table.c.serial == serial).values(**values))
     return seed
