@@ -204,7 +204,7 @@ async def _tidy(verifier: Verifier) -> None:
     While they come it is kept: mapped afresh for each hash, its 19 MiB cost a tenth of the hash's own time.
     """
     trim = ctypes.CDLL(None).malloc_trim
-    tidied = 0
+    tidied = -1  # the start leaves some behind too
     while True:
         done = verifier.done
         await asyncio.sleep(IDLE_SECONDS)
