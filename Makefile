@@ -61,7 +61,7 @@ lint: build
 	$(PYTHON) -m pytest -q tests/test_lint.py
 
 test: build deb
-	$(PYTHON) -m pytest -n 4 --dist loadgroup tests
+	$(PYTHON) -m pytest -n 6 --dist loadgroup tests
 
 # The long forms of the attacks, an hour and more; their counts stand at the end of what it prints.
 torture: build

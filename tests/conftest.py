@@ -18,9 +18,13 @@ settings.load_profile("house")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Four processes at most: the tests on hosts of each Debian release, which mostly wait, on the services, and all others."""
+    """Six processes at most: the tests on the host of each Debian release, which mostly wait, those on hosts of their own,
+    the services', and all others.
+    """
     for item in items:
         suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
+        if suite and "host" not in item.fixturenames:  # type: ignore[attr-defined]
+            suite += "-own"
         here = "service" if "service" in item.path.parts else "here"
         item.add_marker(pytest.mark.xdist_group(suite or here))
     items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0])
