@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from attrs import fields, frozen
 
 from .store.schema import audit, stranger
+from .store.statement import Statement
 
 _REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: read over a telephone without mix-ups
 _REF_LENGTH = 8  # 40 bits: not to be guessed
@@ -85,10 +86,10 @@ class Noted:
 
 
 # Built once: every login appends a row.
-_LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
-_INSERT = sa.insert(audit)
-_INSERT_STRANGER = sa.insert(stranger)
-_PUSH_OUT = sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last"))
+_LAST = Statement(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
+_INSERT = Statement(sa.insert(audit).values({c.name: sa.bindparam(c.name) for c in audit.c if c.name != "id"}))
+_INSERT_STRANGER = Statement(sa.insert(stranger).values({c.name: sa.bindparam(c.name) for c in stranger.c if c.name != "id"}))
+_PUSH_OUT = Statement(sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last")))
 STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
 _COLUMNS = tuple(attribute.name for attribute in fields(Event))
 _NOTED = "arena-noted"  # what a connection wrote and nobody took yet
@@ -112,15 +113,15 @@ def chain_row(previous: bytes, row: Any) -> bytes:
 def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
     """Add a row; at is in seconds since 1970 UTC."""
     values, digest = _next_row(connection, at, event)
-    added = connection.execute(_INSERT, {**values, "hash": digest}).inserted_primary_key[0]
+    added = _INSERT.insert(connection, {**values, "hash": digest})
     _noted_on(connection).append(Noted(int(at), event, added, digest))
 
 
 def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -> None:
     """Note a denial to a name that is no holder's, with the work of a row of the audit; the oldest gives way."""
     values, _ = _next_row(connection, at, event)
-    added = connection.execute(_INSERT_STRANGER, values).inserted_primary_key[0]
-    connection.execute(_PUSH_OUT, {"last": added - STRANGERS})
+    added = _INSERT_STRANGER.insert(connection, values)
+    _PUSH_OUT.change(connection, {"last": added - STRANGERS})
     _noted_on(connection).append(Noted(int(at), event))
 
 
@@ -136,7 +137,7 @@ def _noted_on(connection: sa.engine.Connection) -> list[Noted]:
 
 
 def _next_row(connection: sa.engine.Connection, at: float, event: Event) -> tuple[dict[str, str | int | None], bytes]:
-    previous = connection.execute(_LAST).scalar()
+    previous = _LAST.scalar(connection, {})
     texts: dict[str, str | None] = {name: getattr(event, name) for name in _COLUMNS}
     values: dict[str, str | int | None] = {name: None if text is None else storable(text) for name, text in texts.items()}
     values["at"] = int(at)

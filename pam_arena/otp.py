@@ -66,6 +66,11 @@ class _Generator(pyotp.HOTP):
     def byte_secret(self) -> bytes:
         return self._seed
 
+    @staticmethod
+    def int_to_bytestring(i: int, padding: int = 8) -> bytes:
+        """The counter's 8 bytes (RFC 4226 section 5.2), made at once: a login has 63 of them."""
+        return i.to_bytes(padding, "big")
+
 
 def tokencode(seed: Secret, mechanism: Mechanism, step: int) -> str:
     """The code of one step (RFC 4226 section 5.3)."""

@@ -8,6 +8,7 @@ from attrs import frozen
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
 from .schema import NOBODY, State, failure, holder, is_holder, is_in_effect, origin, state_at, token
+from .statement import Statement
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
 YEAR_DAYS = 365  # failures of that many days are counted together
@@ -74,7 +75,7 @@ def _is_owned() -> Any:
     return token.c.state.not_in([sa.literal_column(f"'{state.value}'") for state in (State.UNPROVEN, State.REQUESTED)])
 
 
-_TOKENS = (
+_TOKENS = Statement(
     sa.select(
         holder.c.id.label("holder_id"),
         holder.c.name,
@@ -105,10 +106,12 @@ _TOKENS = (
 )
 # Whom the slots are for first: a key that was lost years ago must not push out one that works, nor one the desk may enable.
 _LAST_SLOTS = {State.EXPIRED: 1, State.DISABLED: 1, State.LOST: 2, State.RETIRED: 2}
-_STANDINGS = sa.select(origin).where(
-    origin.c.holder_id == sa.bindparam("holder"),
-    origin.c.kind == sa.bindparam("kind"),
-    sa.or_(origin.c.key == sa.bindparam("key"), origin.c.key == ""),
+_STANDINGS = Statement(
+    sa.select(origin).where(
+        origin.c.holder_id == sa.bindparam("holder"),
+        origin.c.kind == sa.bindparam("kind"),
+        sa.or_(origin.c.key == sa.bindparam("key"), origin.c.key == ""),
+    )
 )
 
 
@@ -117,13 +120,13 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
 
     Of its origins, those that an attempt from `kind` and `key` at the time `at` may stand with.
     """
-    rows = connection.execute(_TOKENS, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS}).all()
+    rows = _TOKENS.all(connection, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS})
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
     tokens = sorted((row for row in mine if row.id is not None), key=lambda row: _LAST_SLOTS.get(row.state, 0))
     head = mine[0] if mine else decoys[0]
     pinned = head if head.pin is not None else decoys[0]
-    standings = connection.execute(_STANDINGS, {"holder": head.holder_id, "kind": kind, "key": key}).all()
+    standings = _STANDINGS.all(connection, {"holder": head.holder_id, "kind": kind, "key": key})
     return Account(
         head.holder_id,
         pinned.name,
@@ -134,7 +137,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
         head.new_pin_until or 0,
         head.year_failures,
         tuple(_slot(row) for row in [*tokens, *decoys][:SLOTS]),
-        tuple(Standing(s.kind, s.key, s.failures, s.wait_until, s.closed, s.granted_at) for s in standings),
+        tuple(Standing(s.kind, s.key, s.failures, s.wait_until, bool(s.closed), s.granted_at) for s in standings),
     )
 
 
@@ -143,7 +146,7 @@ def _askable(name: str) -> str:
     return name if name.isprintable() and len(name.encode("utf-8", "replace")) <= 255 else ""
 
 
-_KNOWN = (
+_KNOWN = Statement(
     sa.select(origin.c.granted_at)
     .select_from(origin.join(holder, holder.c.id == origin.c.holder_id))
     .where(holder.c.name == sa.bindparam("asked"), origin.c.kind == sa.bindparam("kind"), origin.c.key == sa.bindparam("key"))
@@ -152,7 +155,7 @@ _KNOWN = (
 
 def last_granted(connection: sa.engine.Connection, name: str, kind: str, key: str) -> int:
     """When an origin last opened the door for a holder, in seconds since 1970; 0: never."""
-    return int(connection.execute(_KNOWN, {"asked": _askable(name), "kind": kind, "key": key}).scalar() or 0)
+    return int(_KNOWN.scalar(connection, {"asked": _askable(name), "kind": kind, "key": key}) or 0)
 
 
 def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
@@ -171,7 +174,7 @@ def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
     )
 
 
-_OWNED = (
+_OWNED = Statement(
     sa.select(state_at(sa.bindparam("at")))
     .select_from(token.join(holder, token.c.holder_id == holder.c.id))
     .where(holder.c.name == sa.bindparam("asked"), holder.c.id != NOBODY, is_in_effect(), _is_owned())
@@ -180,29 +183,29 @@ _OWNED = (
 
 def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple[int, int]:
     """How many tokens a name has at a time: (active, all); a lost one is one of all, or losing it would open doors."""
-    states = connection.execute(_OWNED, {"asked": _askable(name), "at": at}).scalars().all()
+    states = [row[0] for row in _OWNED.all(connection, {"asked": _askable(name), "at": at})]
     return states.count(State.ACTIVE), len(states)
 
 
-_SPEND = (
+_SPEND = Statement(
     sa.update(token)
     .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"))
     .values(last_step=sa.bindparam("step"))
 )
-_STATE = sa.select(state_at(sa.bindparam("at"))).where(token.c.id == sa.bindparam("slot"), is_in_effect())
+_STATE = Statement(sa.select(state_at(sa.bindparam("at"))).where(token.c.id == sa.bindparam("slot"), is_in_effect()))
 
 
 def spend(connection: sa.engine.Connection, slot: Slot, step: int, at: int) -> bool:
     """Use up a step, once, whatever the token's state: False if it, or a later one, was used, or the token is not active."""
-    fresh = bool(connection.execute(_SPEND, {"slot": slot.id, "step": step}).rowcount)
+    fresh = bool(_SPEND.change(connection, {"slot": slot.id, "step": step}))
     # Asked here again: the desk may have disabled it since the account was read.
-    state = connection.execute(_STATE, {"slot": slot.id, "at": at}).scalar()
+    state = _STATE.scalar(connection, {"slot": slot.id, "at": at})
     return fresh and state in (State.ACTIVE, State.DECOY)
 
 
 # Added to what stands there by now: the desk, or another arenad, may have written since the account was read.
 _TOO_MANY = sa.and_(sa.bindparam("wrong") > 0, token.c.wrong_pins + sa.bindparam("wrong") >= sa.bindparam("limit"))
-_MARK = (
+_MARK = Statement(
     sa.update(token)
     .where(token.c.id == sa.bindparam("slot"))
     .values(
@@ -227,10 +230,10 @@ def mark(
     A right code with a wrong PIN is counted, and the `limit`th since the last success disables the token.
     """
     values = {"granted": granted_step, "learnt": learnt, "wrong": int(wrong_pin), "limit": limit, "at": at}
-    connection.execute(_MARK, {"slot": slot.id, **values})
+    _MARK.change(connection, {"slot": slot.id, **values})
 
 
-_STAND = (
+_STAND = Statement(
     sa.update(origin)
     .where(
         origin.c.holder_id == sa.bindparam("whose"),
@@ -257,7 +260,7 @@ def write_standing(connection: sa.engine.Connection, holder_id: int, standing: S
         "shut": standing.closed,
         "granted": standing.granted_at,
     }
-    if not connection.execute(_STAND, values).rowcount:
+    if not _STAND.change(connection, values):
         connection.execute(
             sa.insert(origin).values(
                 holder_id=holder_id,
@@ -271,32 +274,36 @@ def write_standing(connection: sa.engine.Connection, holder_id: int, standing: S
         )
 
 
-_STALE = sa.delete(origin).where(
-    origin.c.holder_id == sa.bindparam("whose"),
-    origin.c.kind == "remote",
-    origin.c.key != "",
-    origin.c.granted_at <= sa.bindparam("before"),
+_STALE = Statement(
+    sa.delete(origin).where(
+        origin.c.holder_id == sa.bindparam("whose"),
+        origin.c.kind == "remote",
+        origin.c.key != "",
+        origin.c.granted_at <= sa.bindparam("before"),
+    )
 )
 
 
 def forget_addresses(connection: sa.engine.Connection, holder_id: int, before: int) -> None:
     """Forget the addresses that did not open the door after `before`: they stand with all others again."""
-    connection.execute(_STALE, {"whose": holder_id, "before": before})
+    _STALE.change(connection, {"whose": holder_id, "before": before})
 
 
-_FAILED = (
+_FAILED = Statement(
     sa.update(failure)
     .where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day == sa.bindparam("today"))
     .values(count=failure.c.count + sa.bindparam("more", type_=sa.Integer))
 )
-_FORGET = sa.delete(failure).where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day <= sa.bindparam("before"))
+_FORGET = Statement(
+    sa.delete(failure).where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day <= sa.bindparam("before"))
+)
 
 
 def count_failures(connection: sa.engine.Connection, holder_id: int, at: float, more: int) -> None:
     """Add to the failures of today; a new day forgets those of a year ago: 365 rows a holder at most."""
     today = int(at) // DAY
-    if not connection.execute(_FAILED, {"whose": holder_id, "today": today, "more": more}).rowcount:
-        connection.execute(_FORGET, {"whose": holder_id, "before": today - YEAR_DAYS})
+    if not _FAILED.change(connection, {"whose": holder_id, "today": today, "more": more}):
+        _FORGET.change(connection, {"whose": holder_id, "before": today - YEAR_DAYS})
         connection.execute(sa.insert(failure), {"holder_id": holder_id, "day": today, "count": more})
 
 

@@ -8,6 +8,7 @@ from attrs import frozen
 from pam_arena import recovery as codes
 
 from .schema import NOBODY, CodeKind, holder, is_holder, recovery
+from .statement import Statement
 
 
 @frozen
@@ -24,10 +25,12 @@ class Code:
         return self.used_at is None and (self.valid_until is None or now < self.valid_until)
 
 
-_FIND = sa.select(recovery.c.id, recovery.c.kind, recovery.c.valid_until, recovery.c.used_at).where(
-    recovery.c.holder_id == sa.bindparam("whose"), recovery.c.digest == sa.bindparam("typed")
+_FIND = Statement(
+    sa.select(recovery.c.id, recovery.c.kind, recovery.c.valid_until, recovery.c.used_at).where(
+        recovery.c.holder_id == sa.bindparam("whose"), recovery.c.digest == sa.bindparam("typed")
+    )
 )
-_SPEND = (
+_SPEND = Statement(
     sa.update(recovery)
     .where(
         recovery.c.id == sa.bindparam("code"),
@@ -55,13 +58,13 @@ _MAILED = (
 
 def find_code(connection: sa.engine.Connection, holder_id: int, digest: bytes) -> Code | None:
     """The code of a holder that has this digest."""
-    row = connection.execute(_FIND, {"whose": holder_id, "typed": digest}).first()
+    row = _FIND.first(connection, {"whose": holder_id, "typed": digest})
     return None if row is None else Code(row.id, CodeKind(row.kind), row.valid_until, row.used_at)
 
 
 def spend_code(connection: sa.engine.Connection, code_id: int, at: int) -> bool:
     """Use up a code, once: False if it was used before, or its time is over."""
-    return bool(connection.execute(_SPEND, {"code": code_id, "at": at}).rowcount)
+    return bool(_SPEND.change(connection, {"code": code_id, "at": at}))
 
 
 def count_left(connection: sa.engine.Connection, holder_id: int, at: int) -> int:
