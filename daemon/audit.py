@@ -89,7 +89,8 @@ class Noted:
 _LAST = Statement(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
 _INSERT = Statement(sa.insert(audit).values({c.name: sa.bindparam(c.name) for c in audit.c if c.name != "id"}))
 _INSERT_STRANGER = Statement(sa.insert(stranger).values({c.name: sa.bindparam(c.name) for c in stranger.c if c.name != "id"}))
-_PUSH_OUT = Statement(sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last")))
+_NEWEST = sa.select(sa.func.max(stranger.c.id)).scalar_subquery()
+_PUSH_OUT = Statement(sa.delete(stranger).where(stranger.c.id <= _NEWEST - sa.bindparam("kept", type_=sa.Integer)))
 STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
 _COLUMNS = tuple(attribute.name for attribute in fields(Event))
 _NOTED = "arena-noted"  # what a connection wrote and nobody took yet
@@ -118,11 +119,15 @@ def append(connection: sa.engine.Connection, at: float, event: Event) -> None:
 
 
 def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -> None:
-    """Note a denial to a name that is no holder's, with the work of a row of the audit; the oldest gives way."""
+    """Note a denial to a name that is no holder's, with the work of a row of the audit."""
     values, _ = _next_row(connection, at, event)
-    added = _INSERT_STRANGER.insert(connection, values)
-    _PUSH_OUT.change(connection, {"last": added - STRANGERS})
+    _INSERT_STRANGER.insert(connection, values)
     _noted_on(connection).append(Noted(int(at), event))
+
+
+def push_out_strangers(connection: sa.engine.Connection) -> None:
+    """Have the oldest denials to strangers give way. After every attempt, or the time would tell who is a holder."""
+    _PUSH_OUT.change(connection, {"kept": STRANGERS})
 
 
 def take_noted(connection: sa.engine.Connection) -> list[Noted]:

@@ -19,7 +19,7 @@ from pam_arena.errors import ArenaError
 from pam_arena.otp import Algorithm, Kind, Mechanism, find_consecutive
 from pam_arena.secret import Secret
 
-from ..audit import Event, Reason, append, append_stranger, new_ref
+from ..audit import Event, Reason, append, append_stranger, new_ref, push_out_strangers
 from ..config import Config
 from ..store import inventory as store
 from ..store import requests
@@ -177,6 +177,7 @@ def _settle_claim(connection: sa.engine.Connection, claim: _Claim, serial: str, 
     ref = new_ref()
     event = _event(who, serial, outcome="denied", reason=reason.value, ref=ref)
     (append_stranger if tries >= TRIES else append)(connection, now, event)
+    push_out_strangers(connection)
     return holder_talk.Proved(ref)
 
 

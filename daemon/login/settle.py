@@ -12,7 +12,7 @@ from pam_arena.conversation import Outcome, Verdict
 from pam_arena.errors import ArenaError
 from pam_arena.otp import Kind
 
-from ..audit import Event, Reason, append, append_stranger, new_ref
+from ..audit import Event, Reason, append, append_stranger, new_ref, push_out_strangers
 from ..config import Config
 from ..store.accounts import Account, Standing, count_failures, forget_addresses, mark, spend, write_standing
 from ..store.grants import give_grant
@@ -199,15 +199,16 @@ class Settlement:
 
     def _append(self, account: Account, event: Event) -> None:
         attempt = self._attempt
-        named = account.real or attempt.known_name
+        hidden = self._vault.hide_name(attempt.name)
         event = evolve(
             event,
-            holder=attempt.name if named else self._vault.hide_name(attempt.name),
+            holder=attempt.name if account.real or attempt.known_name else hidden,
             actor=attempt.actor,
             service=attempt.service,
             address=attempt.address,
         )
         (append if account.real else append_stranger)(self._connection, self._now, event)
+        push_out_strangers(self._connection)
 
     def _verdict(
         self, outcome: Outcome, ref: str, account: Account, match: Match, typed: pin.Passcode, left: int | None

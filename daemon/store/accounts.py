@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from attrs import frozen
+from sqlalchemy.dialects.sqlite import insert
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
@@ -72,9 +73,23 @@ class Account:
 
 def _is_owned() -> Any:
     """A token that is only meant for its holder, and has shown no right code yet, is none of theirs to a login."""
-    return token.c.state.not_in([sa.literal_column(f"'{state.value}'") for state in (State.UNPROVEN, State.REQUESTED)])
+    return token.c.state.not_in(_words(State.UNPROVEN, State.REQUESTED))
 
 
+def _words(*states: State) -> list[Any]:
+    return [sa.literal_column(f"'{state.value}'") for state in states]
+
+
+_STATE_NOW = state_at(sa.bindparam("at"))
+
+# Whom the slots are for first: a key that was lost years ago must not push out one that works, nor one the desk may enable.
+_RANK = sa.case(
+    (_STATE_NOW.in_(_words(State.EXPIRED, State.DISABLED)), 1), (_STATE_NOW.in_(_words(State.LOST, State.RETIRED)), 2), else_=0
+)
+_FIRST_DECOY = sa.select(sa.func.min(token.c.id)).where(token.c.holder_id == NOBODY).scalar_subquery()
+# A decoy for the PIN of one who has none, the holder's own tokens, then decoys for what is missing: as many rows for a
+# holder of three tokens as for one of none, because each takes its time to read.
+_PLACE = sa.case((token.c.id == _FIRST_DECOY, 0), (holder.c.id != NOBODY, 1 + _RANK), else_=4)
 _TOKENS = Statement(
     sa.select(
         holder.c.id.label("holder_id"),
@@ -95,7 +110,7 @@ _TOKENS = Statement(
         token.c.period,
         token.c.seed,
         token.c.seed_version,
-        state_at(sa.bindparam("at")).label("state"),
+        _STATE_NOW.label("state"),
         token.c.last_step,
         token.c.granted_step,
         token.c.drift,
@@ -103,9 +118,9 @@ _TOKENS = Statement(
     )
     .select_from(holder.outerjoin(token, sa.and_(token.c.holder_id == holder.c.id, is_in_effect(), _is_owned())))
     .where(sa.or_(holder.c.name == sa.bindparam("asked"), holder.c.name == ""), is_holder())
+    .order_by(_PLACE, token.c.id)
+    .limit(SLOTS + 1)
 )
-# Whom the slots are for first: a key that was lost years ago must not push out one that works, nor one the desk may enable.
-_LAST_SLOTS = {State.EXPIRED: 1, State.DISABLED: 1, State.LOST: 2, State.RETIRED: 2}
 _STANDINGS = Statement(
     sa.select(origin).where(
         origin.c.holder_id == sa.bindparam("holder"),
@@ -123,7 +138,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
     rows = _TOKENS.all(connection, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS})
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
-    tokens = sorted((row for row in mine if row.id is not None), key=lambda row: _LAST_SLOTS.get(row.state, 0))
+    tokens = [row for row in mine if row.id is not None]
     head = mine[0] if mine else decoys[0]
     pinned = head if head.pin is not None else decoys[0]
     standings = _STANDINGS.all(connection, {"holder": head.holder_id, "kind": kind, "key": key})
@@ -233,18 +248,21 @@ def mark(
     _MARK.change(connection, {"slot": slot.id, **values})
 
 
+# One statement whether the row is there or not: how long a denial takes must not tell whether others came before it.
+# PostgreSQL's insert has the same words for it.
+_STANDING = insert(origin).values(
+    holder_id=sa.bindparam("whose"),
+    kind=sa.bindparam("what"),
+    key=sa.bindparam("where"),
+    failures=sa.bindparam("failed"),
+    wait_until=sa.bindparam("until"),
+    closed=sa.bindparam("shut"),
+    granted_at=sa.bindparam("granted"),
+)
 _STAND = Statement(
-    sa.update(origin)
-    .where(
-        origin.c.holder_id == sa.bindparam("whose"),
-        origin.c.kind == sa.bindparam("what"),
-        origin.c.key == sa.bindparam("where"),
-    )
-    .values(
-        failures=sa.bindparam("failed"),
-        wait_until=sa.bindparam("until"),
-        closed=sa.bindparam("shut"),
-        granted_at=sa.bindparam("granted"),
+    _STANDING.on_conflict_do_update(
+        index_elements=[origin.c.holder_id, origin.c.kind, origin.c.key],
+        set_={name: _STANDING.excluded[name] for name in ("failures", "wait_until", "closed", "granted_at")},
     )
 )
 
@@ -260,18 +278,7 @@ def write_standing(connection: sa.engine.Connection, holder_id: int, standing: S
         "shut": standing.closed,
         "granted": standing.granted_at,
     }
-    if not _STAND.change(connection, values):
-        connection.execute(
-            sa.insert(origin).values(
-                holder_id=holder_id,
-                kind=standing.kind,
-                key=standing.key,
-                failures=standing.failures,
-                wait_until=standing.wait_until,
-                closed=standing.closed,
-                granted_at=standing.granted_at,
-            )
-        )
+    _STAND.change(connection, values)
 
 
 _STALE = Statement(
@@ -289,10 +296,13 @@ def forget_addresses(connection: sa.engine.Connection, holder_id: int, before: i
     _STALE.change(connection, {"whose": holder_id, "before": before})
 
 
+_FAILURE = insert(failure).values(
+    holder_id=sa.bindparam("whose"), day=sa.bindparam("today"), count=sa.bindparam("more", type_=sa.Integer)
+)
 _FAILED = Statement(
-    sa.update(failure)
-    .where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day == sa.bindparam("today"))
-    .values(count=failure.c.count + sa.bindparam("more", type_=sa.Integer))
+    _FAILURE.on_conflict_do_update(
+        index_elements=[failure.c.holder_id, failure.c.day], set_={"count": failure.c.count + _FAILURE.excluded["count"]}
+    )
 )
 _FORGET = Statement(
     sa.delete(failure).where(failure.c.holder_id == sa.bindparam("whose"), failure.c.day <= sa.bindparam("before"))
@@ -300,11 +310,10 @@ _FORGET = Statement(
 
 
 def count_failures(connection: sa.engine.Connection, holder_id: int, at: float, more: int) -> None:
-    """Add to the failures of today; a new day forgets those of a year ago: 365 rows a holder at most."""
+    """Add to the failures of today, and forget those of a year ago: 365 rows a holder at most."""
     today = int(at) // DAY
-    if not _FAILED.change(connection, {"whose": holder_id, "today": today, "more": more}):
-        _FORGET.change(connection, {"whose": holder_id, "before": today - YEAR_DAYS})
-        connection.execute(sa.insert(failure), {"holder_id": holder_id, "day": today, "count": more})
+    _FAILED.change(connection, {"whose": holder_id, "today": today, "more": more})
+    _FORGET.change(connection, {"whose": holder_id, "before": today - YEAR_DAYS})
 
 
 _PIN = (
