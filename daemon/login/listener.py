@@ -10,7 +10,8 @@ import socket
 from contextlib import suppress
 
 from pam_arena.errors import ProtocolError
-from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
+from pam_arena.protocol import VERSION
+from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode, version_of
 
 from ..config import Config
 from ..sockets import peer_of, peer_uid
@@ -119,11 +120,12 @@ class Listener:
 class Connection:
     """One login process. It is closed once, whoever ends it."""
 
-    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid")
+    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid", "_version")
 
     def __init__(self, listener: Listener, accepted: socket.socket, uid: int, desk: Desk) -> None:
         self._listener, self._socket, self._uid, self._desk = listener, accepted, uid, desk
         self._session: Session | None = None
+        self._version = VERSION  # the module's, once a START came
         loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = loop.call_later(START_WITHIN, self.close)
         loop.add_reader(accepted.fileno(), self._readable)
@@ -138,7 +140,7 @@ class Connection:
         if self._socket.fileno() < 0:
             return
         try:
-            self._socket.send(encode(message), socket.MSG_NOSIGNAL)
+            self._socket.send(encode(message, self._version), socket.MSG_NOSIGNAL)
         except OSError:  # gone, or does not read: a prompt and its error text are all that is ever queued
             self.close()
 
@@ -191,6 +193,10 @@ class Connection:
         except ProtocolError as error:
             return self._drop(str(error))
         self._stop_timer()
+        if self._session is None:
+            self._version = version_of(datagram)
+        elif version_of(datagram) != self._version:
+            return self._drop(f"version {version_of(datagram)} in a conversation of version {self._version}")
         if isinstance(message, Start) and self._session is None:
             self._session = Session(self._desk, self, peer_of(self._socket), message)
             self._session.begin()

@@ -29,6 +29,7 @@ THINKS = 8  # one login of so many thinks, where people think
 BRIEF, LONG_PAUSE = (0.2, 2.4), (3.4, 6.0)  # seconds at a prompt: on both sides of what is promised, clear of it
 LATEST = 0.4  # seconds of service before a restart
 GRANTED = 0
+CUT_OFF = "cut off after more than 3 s at a prompt"
 
 
 class Moment(Enum):
@@ -224,7 +225,7 @@ def judge(logins: Sequence[Login]) -> tuple[Counter[str], list[str]]:
         if one.outcome == GRANTED:
             tally["successes"] += 1
         elif one.outcome is None and one.stood > GRACE:
-            tally["cut off after more than 3 s at a prompt"] += 1
+            tally[CUT_OFF] += 1
         else:
             tally["refused"] += 1
             what = "no verdict" if one.outcome is None else f"PAM's code {one.outcome}"
