@@ -4,7 +4,8 @@ import enum
 
 MAGIC = b"AR"
 VERSION = 1
-VERSIONS = frozenset({1})  # those that the daemon speaks: this one and the one before
+# Those that the daemon speaks: this one and the one before, since a module stays loaded in its process over an upgrade.
+VERSIONS = frozenset(range(max(1, VERSION - 1), VERSION + 1))
 HEADER_SIZE = 4
 FIELD_HEADER_SIZE = 3
 DATAGRAM_MAX = 4096

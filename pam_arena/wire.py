@@ -104,10 +104,13 @@ _BY_TAG = {kind: {one.tag.value: one for one in known} for kind, known in _LAYOU
 _KNOWN_BITS = sum(Option)
 
 
-def encode(message: Message) -> bytes:
-    """The datagram of a message. Raises LocalProtocolError naming the field that the wire cannot carry."""
+def encode(message: Message, version: int = protocol.VERSION) -> bytes:
+    """The datagram of a message, in one of VERSIONS.
+
+    Raises LocalProtocolError naming the field that the wire cannot carry.
+    """
     number = _TYPE_OF[type(message)]
-    parts = [protocol.MAGIC, bytes((protocol.VERSION, number))]
+    parts = [protocol.MAGIC, bytes((version, number))]
     for one in _LAYOUT[number][1]:
         value = _to_bytes(one, getattr(message, one.name))
         if value or one.required:
@@ -141,6 +144,11 @@ def decode(datagram: bytes, *expected: type[Message]) -> Message:
         raise RemoteProtocolError(f"{kind.__name__}: {missing[0]} is missing")
     message: Message = kind(**values)
     return message
+
+
+def version_of(datagram: bytes) -> int:
+    """The version that a datagram which decode() took is written in: its sender knows no other."""
+    return datagram[2]
 
 
 def _fields(datagram: bytes, kind: type[Any]) -> dict[str, Any]:

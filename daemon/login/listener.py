@@ -10,7 +10,8 @@ import socket
 from contextlib import suppress
 
 from pam_arena.errors import ProtocolError
-from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
+from pam_arena.protocol import VERSION
+from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode, version_of
 
 from ..config import Config
 from ..sockets import peer_of, peer_uid
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 START_WITHIN = 5.0  # seconds after the connection
 PER_USER = 4  # open conversations of a uid other than root; a configured peer may have a quarter of all slots
 DATAGRAM_ROOM = 4097  # one byte more than the wire allows, so that a longer one shows
-GRACE = 3.0  # seconds that people at a prompt get when the service stops
+GRACE = 3.0  # seconds that a person gets at each prompt when the service stops
+# Seconds in which those prompts must be over: two of them, as a login has. Who comes meanwhile waits in the socket's
+# queue, and the module waits for no more than 10 s: this, a verdict and a start must fit into them.
+LAST = 6.0
 
 
 class Listener:
@@ -33,6 +37,7 @@ class Listener:
         self._open: set[Connection] = set()
         self._per_uid: dict[int, int] = {}
         self._emptied = asyncio.Event()
+        self.stopping = False
         self._peers_of: Config | None = None
         self._peers: frozenset[int] = frozenset()
         listening.setblocking(False)
@@ -47,13 +52,21 @@ class Listener:
         return len(self._open)
 
     async def stop(self) -> None:
-        """Accept no more, let verdicts finish, give people at a prompt their grace, then close what is left."""
+        """Accept no more, let verdicts finish, give people their grace at each prompt, then close what is left.
+
+        Whoever is in the queue already is served: their time may have begun before this very start.
+        """
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket.fileno())
+        while self._accept():
+            pass
+        self.stopping = True
         self._emptied.clear()
+        for connection in self._open:
+            connection.hasten()
         if self._open:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), GRACE)
+                await asyncio.wait_for(self._emptied.wait(), LAST)
         for connection in [c for c in self._open if not c.working]:
             connection.close()
         while tasks := under_way():
@@ -61,21 +74,23 @@ class Listener:
         for connection in list(self._open):
             connection.close()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take one from the queue; False if there was none to take."""
         try:
             accepted, _ = self._socket.accept()
         except BlockingIOError:
-            return
+            return False
         except OSError as error:  # out of descriptors: those waiting stay in the socket's queue
             log.error("cannot accept: %s", error.strerror)
-            return
+            return False
         uid = peer_uid(accepted)
         if not self._has_room(uid):
             accepted.close()
-            return
+            return True
         accepted.setblocking(False)
         self._per_uid[uid] = self._per_uid.get(uid, 0) + 1
         self._open.add(Connection(self, accepted, uid, self._desk))
+        return True
 
     def _has_room(self, uid: int) -> bool:
         if uid == 0:
@@ -105,11 +120,12 @@ class Listener:
 class Connection:
     """One login process. It is closed once, whoever ends it."""
 
-    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid")
+    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid", "_version")
 
     def __init__(self, listener: Listener, accepted: socket.socket, uid: int, desk: Desk) -> None:
         self._listener, self._socket, self._uid, self._desk = listener, accepted, uid, desk
         self._session: Session | None = None
+        self._version = VERSION  # the module's, once a START came
         loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = loop.call_later(START_WITHIN, self.close)
         loop.add_reader(accepted.fileno(), self._readable)
@@ -124,14 +140,21 @@ class Connection:
         if self._socket.fileno() < 0:
             return
         try:
-            self._socket.send(encode(message), socket.MSG_NOSIGNAL)
+            self._socket.send(encode(message, self._version), socket.MSG_NOSIGNAL)
         except OSError:  # gone, or does not read: a prompt and its error text are all that is ever queued
             self.close()
 
     def expect_answer(self, seconds: float) -> None:
         """Give the person this long."""
+        if self._listener.stopping:
+            return self._close_after(GRACE)
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._too_late)
+
+    def hasten(self) -> None:
+        """The service stops: whoever is waited for here has this much time left."""
+        if not self.working:
+            self._close_after(GRACE)
 
     def close(self) -> None:
         """Close the connection and forget it."""
@@ -141,6 +164,10 @@ class Connection:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
         self._listener.forget(self, self._uid)
+
+    def _close_after(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.close)
 
     def _too_late(self) -> None:
         if self._session is not None:
@@ -166,6 +193,10 @@ class Connection:
         except ProtocolError as error:
             return self._drop(str(error))
         self._stop_timer()
+        if self._session is None:
+            self._version = version_of(datagram)
+        elif version_of(datagram) != self._version:
+            return self._drop(f"version {version_of(datagram)} in a conversation of version {self._version}")
         if isinstance(message, Start) and self._session is None:
             self._session = Session(self._desk, self, peer_of(self._socket), message)
             self._session.begin()

@@ -11,7 +11,10 @@ from contextlib import asynccontextmanager
 
 from pam_arena.errors import ArenaError
 
-WAITING = 64  # favoured attempts that may wait, and as many others
+# Favoured attempts that may wait, and as many others: more than come at 20 a second while arenad is restarted (12 s at the
+# very most), since all of them arrive at once when it is back.
+WAITING = 256
+WAITS = 7.5  # seconds that one of them may; with what a denial takes, the module waits for no more than 10 s
 FOR_ONE_NAME = 16  # attempts of others that may wait for one name
 
 
@@ -35,7 +38,7 @@ class Turns:
 
     def __init__(self, cores: int) -> None:
         self._free = cores
-        self._waiting: list[_Place] = []  # 64 at most: looked through from the front
+        self._waiting: list[_Place] = []  # 512 at most: looked through from the front
         self._busy: set[str] = set()
 
     @property
@@ -48,11 +51,13 @@ class Turns:
         """Wait for the turn of this name and for a core. Raises Busy instead of waiting too long."""
         place = _Place(name, favoured)
         self._queue(place)
+        patience = asyncio.get_running_loop().call_later(WAITS, self._send_away, place)
         try:
             self._call_next()
             await place.called
             yield place
         finally:
+            patience.cancel()
             if place in self._waiting:
                 self._waiting.remove(place)
             else:
@@ -67,6 +72,11 @@ class Turns:
             self._free += 1
             self._call_next()
 
+    def _send_away(self, place: _Place) -> None:
+        """Nobody would hear its verdict any more; those behind it are to be heard."""
+        if not place.called.done():
+            place.called.set_exception(Busy(f"waited for {WAITS} s, {len(self._waiting)} attempts are waiting"))
+
     def _queue(self, place: _Place) -> None:
         ahead = sum(other.favoured for other in self._waiting)
         beside = ahead if place.favoured else len(self._waiting) - ahead
@@ -80,7 +90,7 @@ class Turns:
         for place in list(self._waiting):
             if not self._free:
                 return
-            if place.name not in self._busy:
+            if place.name not in self._busy and not place.called.done():
                 self._waiting.remove(place)
                 self._busy.add(place.name)
                 self._free -= 1

@@ -1,11 +1,13 @@
 """Throw-away Debian hosts with pam_arena on them, and what is done there: dialogues, PAM stacks, keys."""
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import time
@@ -42,11 +44,42 @@ def build_packages() -> list[Path]:
 
 
 def build_older(folder: Path) -> list[Path]:
-    """The .debs of the same sources as an older version, in a folder."""
-    subprocess.run(
-        [ROOT / "packaging/build-debs", folder], env=os.environ | {"VERSION": OLDER}, check=True, capture_output=True
-    )
-    return sorted(folder.glob("*.deb"))
+    """The .debs of the release before this one, as version OLDER; without git's history, of these sources under that name.
+
+    That is the last state before the changelog's first line became what it is. They are built once for all who ask.
+    """
+    commit = _previous_release()
+    if commit is None:
+        _build(ROOT, folder)
+        return sorted(folder.glob("*.deb"))
+    made = ROOT / "build" / f"older-{commit[:12]}"
+    made.parent.mkdir(exist_ok=True)
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            tree = folder / "tree"
+            tree.mkdir()
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
+            subprocess.run(["tar", "-x", "-C", tree], input=archive, check=True)
+            for words in (["init", "--quiet"], ["add", "--all"]):  # build-debs asks git what belongs to it
+                subprocess.run(["git", *words], cwd=tree, check=True, capture_output=True)
+            _build(tree, folder / "debs")
+            shutil.move(folder / "debs", made)
+    return sorted(made.glob("*.deb"))
+
+
+def _build(tree: Path, folder: Path) -> None:
+    command = [tree / "packaging/build-debs", folder]
+    subprocess.run(command, env=os.environ | {"VERSION": OLDER}, check=True, capture_output=True)
+
+
+def _previous_release() -> str | None:
+    """The last commit before the one that began the version of the changelog; None where git does not know it."""
+    changelog = "packaging/debian/changelog"
+    began = (ROOT / changelog).read_text().split(")")[0] + ")"
+    log = subprocess.run(["git", "log", "--format=%P", f"-S{began}", "--", changelog], cwd=ROOT, capture_output=True, text=True)
+    commits = log.stdout.split("\n")[:-1]
+    return commits[-1].split()[0] if log.returncode == 0 and commits and commits[-1] else None
 
 
 class Fob:

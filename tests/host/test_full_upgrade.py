@@ -3,14 +3,11 @@
 import json
 import os
 import re
-import subprocess
-from collections import Counter
-from collections.abc import Iterator
-from itertools import cycle
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
 import pytest
+import steady
 from holders import PIN, Holder
 from hosts import AUTH_ERR, OLDER, SUCCESS, TESTHOST, Host, build_older
 
@@ -19,10 +16,6 @@ CROWD = 12
 ARCHIVE = "/var/local/arena"
 FORCE = ("confdef", "confold", "unsafe-io")
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", *(word for one in FORCE for word in ("-o", f"Dpkg::Options::=--force-{one}"))]
-DRIVER_SOURCE = Path(__file__).parents[1] / "bench/pamtime.c"
-# Each login is a program of its own, started anew with the libraries that the disk has then, as sshd starts itself anew
-# for each connection; the shell around it has all that it needs in memory.
-STEADY = "while read -r line; do /usr/local/bin/pamtime arena-steady 1 <<<$line & done; wait"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +28,7 @@ def bookworm(suite: str, debs: list[Path], tmp_path_factory: pytest.TempPathFact
     one.copy(*debs, to=ARCHIVE)
     one.shell(f"cd {ARCHIVE} && apt-ftparchive packages . >Packages")
     (one.root / "etc/apt/sources.list.d/arena.list").write_text(f"deb [trusted=yes] file:{ARCHIVE} ./\n")
-    driver = tmp_path_factory.mktemp("driver") / "pamtime"
-    subprocess.run(["cc", "-O2", "-o", driver, DRIVER_SOURCE, "-lpam"], check=True)
-    one.copy(driver, to="/usr/local/bin/")
-    (one.root / "etc/pam.d/arena-steady").write_text("auth required pam_arena.so\n")
+    steady.prepare(one, tmp_path_factory.mktemp("driver"))
     one.run("pam-auth-update", "--enable", "arena")
     yield one
     one.stop()
@@ -49,7 +39,7 @@ def versions(host: Host) -> set[str]:
 
 
 @pytest.mark.parametrize("suite", ["bookworm"], scope="session")
-def test_debian_12_becomes_13_and_nobody_is_refused(bookworm: Host) -> None:
+def test_debian_12_becomes_13_and_nobody_is_refused(bookworm: Host, count: Callable[[str], None]) -> None:
     host = bookworm
     (host.root / "etc/arena/arena.toml.d/school.toml").write_text('[service.default]\ndeadline = "0"\n')
     host.run("systemctl", "reload", "arenad.service")
@@ -61,31 +51,14 @@ def test_debian_12_becomes_13_and_nobody_is_refused(bookworm: Host) -> None:
 
     host.run("sed", "-i", "s/bookworm/trixie/g", "/etc/apt/sources.list")
     upgrade = f"apt-get -qq update && apt-get -qqy --no-install-recommends {' '.join(OPTIONS)} full-upgrade"
-    steady = Popen([TESTHOST, "exec", host.name, "bash", "-c", STEADY], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
-    assert steady.stdin
-    come = 0
-    with Popen([TESTHOST, "hostnet", host.name, "sh", "-c", upgrade], stdout=PIPE, stderr=STDOUT, text=True) as apt:
-        for holder in cycle(crowd):
-            steady.stdin.write(f"{holder.name} {PIN} {holder.fob.ahead()}\n")
-            steady.stdin.flush()
-            come += 1
-            try:
-                said, _ = apt.communicate(timeout=EVERY)
-                break
-            except TimeoutExpired:
-                continue
-    told, complaints = steady.communicate(timeout=60)
-    assert apt.returncode == 0, said[-3000:]
+    report = steady.log_in_during(host, crowd, EVERY, [TESTHOST, "hostnet", host.name, "sh", "-c", upgrade])
     assert (host.root / "etc/debian_version").read_text().startswith("13")
     assert versions(host).isdisjoint({OLDER, ""})
-
-    verdicts = [(int(code), float(ms) / 1000) for code, ms in re.findall(r"^(\d+) ([0-9.]+)$", told, re.MULTILINE)]
-    seen = f"{come} logins, PAM's codes {dict(Counter(code for code, _ in verdicts))}, slowest {max(s for _, s in verdicts)} s"
-    print(seen)
-    assert {code for code, _ in verdicts} == {SUCCESS}, f"{seen}\n{complaints[-3000:]}\n{host.journal('arenad')[-3000:]}"
+    count(f"Debian 12 to 13: {report}")
+    assert not report.refused, f"{report}\n{report.complaints[-3000:]}\n{host.journal('arenad')[-3000:]}"
     # While dpkg puts another libc in place, for a moment no program starts at all: not for us to mend.
-    assert come - len(verdicts) <= 3, f"{seen}\n{complaints[-3000:]}"
-    assert come > 10, said
+    assert report.unborn <= 3, f"{report}\n{report.complaints[-3000:]}"
+    assert report.come > 10, report.said
 
     # The service runs on the new system's Python, and so does all else; nothing that was known is forgotten.
     host.run("systemctl", "restart", "arenad.service")

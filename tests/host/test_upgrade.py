@@ -1,20 +1,18 @@
-"""An upgrade with apt, from an older version, on a host where people log in meanwhile."""
+"""An upgrade with apt from the release before, and the way back, on a host where people log in meanwhile."""
 
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
 import pytest
+import steady
 from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, password, play
 from hosts import AUTH_ERR, OLDER, SUCCESS, TESTHOST, Host, build_older
 
 PACKAGES = ("libpam-arena", "arenad", "python3-pam-arena")
 CROWD = 16
-EVERY = 0.35  # seconds between the logins that arrive
+EVERY = 0.15  # seconds between the logins that arrive
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +22,7 @@ def older_host(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     one.install(*build_older(tmp_path_factory.mktemp("older")))
     one.keep_pam()
     one.password_first()
+    steady.prepare(one, tmp_path_factory.mktemp("driver"))
     yield one
     one.stop()
 
@@ -41,7 +40,26 @@ def main_pid(host: Host, unit: str) -> str:
     return host.run("systemctl", "show", "-P", "MainPID", unit).stdout
 
 
-def test_an_upgrade_refuses_nobody_and_forgets_nothing(older_host: Host, debs: list[Path]) -> None:
+def people(host: Host) -> list[Holder]:
+    """Holders with a PIN who need not wait for a display: they come at any time."""
+    crowd = [Holder(host, kind="hotp") for _ in range(CROWD)]
+    for holder in crowd:
+        holder.enrol()
+    return crowd
+
+
+def change_packages(host: Host, crowd: list[Holder], packages: list[Path], *options: str) -> steady.Report:
+    """apt puts these packages in place of others while people log in."""
+    report = steady.log_in_during(host, crowd, EVERY, [TESTHOST, "apt", host.name, *options, *packages])
+    steady.check(host, report)
+    assert report.slowest > 0.3, f"nobody came while arenad was down: {report}\n{report.said}"
+    assert host.run("systemctl", "--failed", "--no-legend").stdout == ""
+    return report
+
+
+def test_an_upgrade_refuses_nobody_and_forgets_nothing(
+    older_host: Host, debs: list[Path], count: Callable[[str], None]
+) -> None:
     host = older_host
     assert versions(host) == {OLDER}
     (host.root / "etc/arena/arena.toml.d/school.toml").write_text('help = "4242"\n[service.default]\ndeadline = "0"\n')
@@ -50,43 +68,42 @@ def test_an_upgrade_refuses_nobody_and_forgets_nothing(older_host: Host, debs: l
     used = slow.fob.fresh()
     assert host.authenticate(slow.name, "", used, PIN, PIN, PIN + slow.fob.ahead())[0] == SUCCESS
     standing.enter()
-    crowd = [Holder(host, kind="hotp") for _ in range(CROWD)]  # who need not wait for a display: they come at any time
-    for holder in crowd:
-        assert host.authenticate(holder.name, "", holder.fob.ahead(), PIN, PIN, PIN + holder.fob.ahead())[0] == SUCCESS
+    crowd = people(host)
     host.arenactl("status")  # starts the desk's service
     before, daemons = kept(host), [main_pid(host, unit) for unit in ("arenad.service", "arena-desk.service")]
 
-    def arrive(holder: Holder) -> tuple[int, float]:
-        code, seconds, _ = host.authenticate(holder.name, "", PIN + holder.fob.ahead())
-        return code, seconds
-
-    arrivals: list[Future[tuple[int, float]]] = []
-    with standing.ssh() as waiting, ThreadPoolExecutor(CROWD) as pool:
+    with standing.ssh() as waiting:
         for prompt, answer, label in [password(), (ASK_PIN, PIN, "PIN")]:
             waiting.expect(prompt)
             waiting.send(answer, label)
         waiting.expect(ASK_CODE)
-        upgrade = Popen([TESTHOST, "apt", host.name, *debs], stdout=PIPE, stderr=STDOUT, text=True)
-        for holder in cycle(crowd):
-            arrivals.append(pool.submit(arrive, holder))
-            try:
-                said, _ = upgrade.communicate(timeout=EVERY)
-                break
-            except TimeoutExpired:
-                continue
-        assert upgrade.returncode == 0, said
-        verdicts = [one.result() for one in arrivals]
+        report = change_packages(host, crowd, debs)
         waiting.send(standing.fob.fresh, "code")
         waiting.expect("Permission denied")  # longer than 3 s at the prompt: ended
-    assert [code for code, _ in verdicts] == [SUCCESS] * len(verdicts)
-    journal = host.run("journalctl", "-u", "arenad", "-n", "30", "-o", "short-monotonic", "--no-pager").stdout
-    assert max(seconds for _, seconds in verdicts) > 1, f"nobody came while arenad was down: {verdicts}\n{said}{journal}"
+    count(f"upgrade with apt: {report}")
     assert versions(host).isdisjoint({OLDER, ""})
     assert kept(host) == before
     assert not set(daemons) & {main_pid(host, "arenad.service"), main_pid(host, "arena-desk.service")}
-    assert host.run("systemctl", "--failed", "--no-legend").stdout == ""
     assert json.loads(host.arenactl("config", "show", "-o", "json").stdout)["help"] == "4242"
 
     assert host.authenticate(slow.name, PIN, used)[0] == AUTH_ERR
     assert host.authenticate(slow.name, PIN, slow.fob.used())[0] == AUTH_ERR
     play(standing.ssh(), [password(), *standing.steps()], SHELL)
+
+
+def test_the_way_back_and_again_refuses_nobody_and_forgets_nothing(
+    older_host: Host, debs: list[Path], count: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    host, older = older_host, build_older(tmp_path_factory.mktemp("older"))
+    assert versions(host).isdisjoint({OLDER, ""})
+    crowd, standing = people(host), Holder(host)
+    standing.enter()
+    for packages, way in ((older, "downgrade"), (debs, "upgrade after it")):
+        before, used = kept(host), [(holder.name, holder.fob.used()) for holder in crowd[:3]]
+        report = change_packages(host, crowd, packages, "--allow-downgrades")
+        count(f"{way} with apt: {report}")
+        assert (versions(host) == {OLDER}) is (packages is older)
+        assert kept(host) == before
+        for name, code in used:
+            assert host.authenticate(name, PIN, code)[0] == AUTH_ERR
+        play(standing.ssh(), [password(), *standing.steps()], SHELL)

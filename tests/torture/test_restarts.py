@@ -1,0 +1,93 @@
+"""arenad is restarted again and again under load: nobody is refused but who stood at one prompt for longer than 3 s."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+from arena import Service
+from arenad.store.engine import open_store, read_only
+from arenad.store.schema import audit
+from crowd import HOTP, LONG, Person, broken_rows, cheap_service, enrol, make_people
+from restarts import CUT_OFF, GRANTED, MOMENTS, Crowd, Moment, Restarts, crowd_at, judge
+
+from pam_arena.protocol import Operation, Style
+from pam_arena.secret import Secret
+from pam_arena.wire import Start
+
+QUICK = 950 if LONG else 10  # restarts while everybody types at once
+SLOW = 50 if LONG else 2  # restarts while some think, each of which takes seconds
+PEOPLE = 400 if LONG else 150
+REPLAYED = 100
+HASTY = str(Path(__file__).with_name("hasty_arenad.py"))
+
+
+def look(service: Service, logins: Crowd, people: Sequence[Person]) -> int:
+    """Hold the store against what the crowd was told; returns how many codes were typed once more."""
+    granted = [one for one in logins.logins if one.outcome == GRANTED]
+    with read_only(open_store(service.url)) as connection:
+        assert list(broken_rows(connection)) == []
+        rows = connection.execute(sa.select(sa.func.count()).where(audit.c.outcome == "granted")).scalar()
+    assert rows == len(granted)
+    last = {one.person.name: one.code for one in granted}
+    for name, code in list(last.items())[:REPLAYED]:
+
+        def ask(style: Style, text: str, code: str = code) -> Secret | None:
+            typed = "2846" if text.startswith("PIN") else code
+            return Secret(typed.encode()) if style in (Style.HIDDEN, Style.SHOWN) else None
+
+        assert service.client().converse(Start(Operation.AUTHENTICATE, "login", name), ask).code != GRANTED
+    return min(len(last), REPLAYED)
+
+
+def test_nobody_is_refused_by_a_restart(tmp_path: Path, count: Callable[[str], None]) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance, began = random.Random(seed), time.monotonic()
+    service = cheap_service(tmp_path / "one")
+    people = make_people("alice", PEOPLE, HOTP)
+    try:
+        service.start()
+        enrol(service, people)
+        with crowd_at(service, people, chance) as crowd:
+            restarts = Restarts(service, crowd, chance)
+            for number in range(QUICK):
+                restarts.one(MOMENTS[number % len(MOMENTS)])
+            crowd.thoughtful = True
+            time.sleep(3)  # until some stand at a prompt for long
+            for _ in range(SLOW):
+                restarts.one(Moment.ANY)
+        tally, wrong = judge(crowd.logins)
+        assert not wrong, "\n".join(wrong[:20])
+        again = look(service, crowd, people)
+    finally:
+        service.close()
+    # Or else nothing was met.
+    assert restarts.came_while_down() and restarts.verdicts_met and tally[CUT_OFF]
+    kinds = ", ".join(f"{restarts.done[one]} {one.value}" for one in MOMENTS)
+    longest = max(end - begin for begin, end in restarts.down)
+    count(
+        f"{QUICK + SLOW} restarts ({kinds}), 20 logins a second: {len(crowd.logins)} logins, {tally['successes']} successes,"
+        f" {tally['refused']} refused, {tally[CUT_OFF]} {CUT_OFF}; {restarts.came_while_down()} came while it was down"
+        f" (at most {longest:.1f} s), {restarts.verdicts_met} verdicts were under way at SIGTERM; {again} codes typed again,"
+        f" none worked; {time.monotonic() - began:.0f} s"
+    )
+
+
+def test_an_arenad_that_leaves_nobody_time_is_found(tmp_path: Path) -> None:
+    chance = random.Random()
+    service = cheap_service(tmp_path / "one")
+    service.program = (HASTY,)
+    people = make_people("alice", PEOPLE, HOTP)
+    try:
+        service.start()
+        enrol(service, people)
+        with crowd_at(service, people, chance) as crowd:
+            restarts = Restarts(service, crowd, chance)
+            crowd.thoughtful = True
+            while not judge(crowd.logins)[1]:
+                restarts.one(Moment.ANY)
+                assert len(restarts.down) < 10, "not found"
+    finally:
+        service.close()
