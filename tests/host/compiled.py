@@ -68,7 +68,7 @@ def read_profiles(binary: bytes) -> dict[str, Profile]:
     """The profiles of `apparmor_parser --stdout`, by name. ValueError if it is something else."""
     found: dict[str, Profile] = {}
     # struct "profile", then its name as a string: tag 5, length with the final NUL, text.
-    marks = [at for at in _all(binary, b"\x04\x08\x00profile\x00\x07\x05")]
+    marks = _all(binary, b"\x04\x08\x00profile\x00\x07\x05")
     for start, end in zip(marks, [*marks[1:], len(binary)], strict=True):
         part = binary[start:end]
         (length,) = struct.unpack_from("<H", part, 13)

@@ -1,7 +1,7 @@
 """Tries what a service must not be able to do, from wherever it runs; prints what came of each try as JSON.
 
-Runs on the host, with nothing but Python's own library; GIVEN stands before this text (test_sandbox.py). Each try is a process of
-its own: "done", the name of the error, or of the signal that ended it.
+Runs on the host, with nothing but Python's own library; GIVEN stands before this text (sandboxes.py). Each try is a process
+of its own: "done", the name of the error, or of the signal that ended it.
 """
 
 import contextlib
@@ -237,10 +237,16 @@ def outcome(function: Callable[[], object]) -> str:
 
 
 def facts() -> dict[str, str]:
-    """What the kernel says of this process: capabilities, no_new_privs, seccomp."""
+    """What the kernel says of this process: capabilities, no_new_privs, seccomp, its AppArmor profile if there is AppArmor."""
     with open("/proc/self/status") as status:
         lines = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
-    return {name: lines[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")}
+    profile = ""
+    with contextlib.suppress(OSError), open("/proc/self/attr/apparmor/current") as current:
+        profile = current.read().strip()
+    return {"AppArmor": profile} | {
+        name: lines[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+    }
 
 
-print("PROBE", json.dumps({"tries": {name: outcome(function) for name, function in TRIES.items()}, "facts": facts()}), flush=True)
+ENDS = {name: outcome(function) for name, function in TRIES.items()}
+print("PROBE", json.dumps({"tries": ENDS, "facts": facts()}), flush=True)

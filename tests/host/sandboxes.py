@@ -11,6 +11,7 @@ from attrs import frozen
 from hosts import DRIVER, Host
 from mailserver import wait_until
 
+PROFILES = "/etc/apparmor.d/arenad"
 PORT = 2626
 ABSTRACT = "arena-probed"
 OTHER, SAME = "arena-probe-other", "arena-probe-same"  # processes of alice, and of the service's own user
@@ -36,7 +37,8 @@ READS = {
     "arenad's credential": "/run/credentials/arenad.service/arena.key",
 }
 WRITES = {"a file that anyone may write to": "/etc/arena-open"}
-MAKES = ("/etc", "/usr/bin", "/usr/share/arenad", "/etc/arena/arena.toml.d", "/etc/apparmor.d", "/var/log", "/run/arena", "/root")
+MAKES = ("/etc", "/usr/bin", "/usr/share/arenad", "/etc/arena/arena.toml.d", "/etc/apparmor.d", "/var/log")
+MAKES += ("/run/arena", "/root")
 DEVICE = "/var/lib/arena-device"
 SETUID = "/usr/bin/arena-id"
 YARD = f"""
@@ -57,11 +59,20 @@ class Outcome:
     facts: dict[str, str]
 
 
+def has_apparmor() -> bool:
+    """Whether this machine's kernel does."""
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    return enabled.exists() and enabled.read_text() == "Y\n"
+
+
 @contextmanager
 def yard(host: Host) -> Iterator[None]:
     """The things that are tried: files, a device, a setuid program, sockets and processes."""
     (host.root / DRIVER[1:] / "listen.py").write_text(LISTEN)
     host.shell(YARD)
+    if has_apparmor():  # the host's parser reaches the kernel, which is the machine's, once this is mounted
+        host.shell("mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security")
+        host.run("apparmor_parser", "--replace", "--skip-cache", PROFILES)
     host.shell(f"systemd-run --quiet --unit={OTHER} --uid=alice python3 {DRIVER}/listen.py")
     for user in OWN:
         host.shell(f"systemd-run --quiet --unit={SAME}{user} --uid={user} sleep infinity")
@@ -69,6 +80,8 @@ def yard(host: Host) -> Iterator[None]:
     yield
     host.run("systemctl", "stop", OTHER, *(f"{SAME}{user}" for user in OWN))
     host.shell(LEFT)
+    if has_apparmor():
+        host.run("apparmor_parser", "--remove", PROFILES)
 
 
 def beside(host: Host, user: str, as_root: bool = False) -> Outcome:
