@@ -237,7 +237,7 @@ def outcome(function: Callable[[], object]) -> str:
 
 
 def facts() -> dict[str, str]:
-    """What the kernel says of this process: capabilities, no_new_privs, seccomp, its AppArmor profile if there is AppArmor."""
+    """What the kernel says of this process: capabilities, no_new_privs, seccomp."""
     with open("/proc/self/status") as status:
         lines = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
     profile = ""

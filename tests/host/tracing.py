@@ -11,9 +11,9 @@ from hosts import Host
 from mailserver import wait_until
 
 CALLS = "%file,socket,connect,bind,sendto,sendmsg,mmap,fcntl,flock,fchmod,fchown,ftruncate"
-GATE = "/run/arena-gate"
+GATE = "/run/arena-gate-"
 SEARCHED = ("access", "faccessat", "faccessat2", "chdir", "readlink", "readlinkat", "execve")  # AppArmor looks at none of these
-OUR_OWN = (GATE, "/bin/sh", "/usr/bin/dash")
+SHELL = ("/bin/sh", "/usr/bin/dash")
 REAL = """
 import json, os, sys
 real = [os.path.realpath(path) for path in json.load(sys.stdin)]
@@ -65,12 +65,12 @@ class Trace:
 @contextmanager
 def traced(host: Host, unit: str, arguments: str) -> Iterator[Trace]:
     """A service from before its first instruction to the end of the block; it starts anew, and does so again afterwards."""
-    trace, output = Trace(), f"/root/{unit}.trace"
+    trace, output, gate = Trace(), f"/root/{unit}.trace", f"{GATE}{unit}"
     drop_in = host.root / f"run/systemd/system/{unit}.service.d/traced.conf"
     drop_in.parent.mkdir(parents=True, exist_ok=True)
-    waiting = f"read -r _ <{GATE}; exec /usr/sbin/arenad {arguments}"
+    waiting = f"read -r _ <{gate}; exec /usr/sbin/arenad {arguments}"
     drop_in.write_text(f'[Service]\nExecStart=\nExecStart=/bin/sh -c "{waiting}"\nTimeoutStartSec=60\n')
-    host.shell(f"rm -f {GATE}; mkfifo -m 644 {GATE}; systemctl daemon-reload; systemctl stop {unit}.service")
+    host.shell(f"rm -f {gate}; mkfifo -m 644 {gate}; systemctl daemon-reload; systemctl stop {unit}.service")
     host.shell(f"systemctl start --no-block {unit}.service")
     try:
         wait_until(host, f'[ "$(systemctl show -P MainPID {unit})" != 0 ]')
@@ -78,14 +78,14 @@ def traced(host: Host, unit: str, arguments: str) -> Iterator[Trace]:
         strace = f"strace -f -y -qq -s 0 -e trace={CALLS} -o {output} -p {pid}"
         host.shell(f"systemd-run --quiet --unit=trace-{unit} {strace}")
         wait_until(host, f"grep -q 'TracerPid:.[1-9]' /proc/{pid}/status")
-        host.shell(f"echo >{GATE}")
+        host.shell(f"echo >{gate}")
         wait_until(host, f"[ $(systemctl is-active {unit}) != activating ]")
         yield trace
         host.run("systemctl", "stop", f"{unit}.service")
         wait_until(host, f"! systemctl is-active trace-{unit}")
     finally:
         drop_in.unlink()
-        host.shell(f"rm {GATE}; systemctl daemon-reload; systemctl restart {unit}.service")
+        host.shell(f"rm {gate}; systemctl daemon-reload; systemctl restart {unit}.service")
     started: dict[str, str] = {}
     for line in (host.root / output[1:]).read_text().splitlines():
         thread, _, words = line.partition(" ")
@@ -93,7 +93,7 @@ def traced(host: Host, unit: str, arguments: str) -> Iterator[Trace]:
             started[thread] = words.removesuffix("<unfinished ...>").rstrip()
         else:
             trace.read(re.sub(r"^\s*<\.\.\. \w+ resumed>", lambda _: started.pop(thread), words))  # noqa: B023
-    trace.uses = _real(host, {use for use in trace.uses if use[0] not in OUR_OWN})
+    trace.uses = _real(host, {use for use in trace.uses if use[0] not in (gate, *SHELL)})
 
 
 def _real(host: Host, uses: set[tuple[str, str]]) -> set[tuple[str, str]]:
