@@ -6,7 +6,7 @@ export PATH := /usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL := C.UTF-8
 
 # What a machine needs: to build the packages, to run the library, to test, to boot throw-away hosts.
-APT := build-essential debhelper dh-python dpkg-dev git libpam0g-dev pybuild-plugin-pyproject \
+APT := build-essential debhelper dh-apparmor dh-python dpkg-dev git libpam0g-dev pybuild-plugin-pyproject \
 	python3-all python3-babel python3-cffi python3-dev python3-setuptools python3-venv \
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
