@@ -3,7 +3,6 @@
 A finding has severity, thing, found and remedy, as those that arenactl makes of the host itself.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pam_arena.errors import Refusal
 
 from ..config import Config, check_groups
 from ..store import doctor as store
+from ..store.ballast import logins_left, room_on
 from ..store.engine import SCHEMA_VERSION, peek, store_path
 from ..store.marks import KEY_EXPORTED, read_time
 from ..store.schema import KEY_ID
@@ -91,7 +91,8 @@ def _store(connection: Connection, config: Config) -> Iterator[Result]:
     wal = _size(path.with_name(path.name + "-wal"))
     if wal > _LARGE_WAL:
         yield _finding("warning", "store", f"its log of changes has {wal >> 20} MiB", "systemctl restart arenad arena-desk")
-    free = _free(path.parent)
+    yield from _ballast(path, config.store.ballast)
+    free = room_on(path.parent)
     if free < _LEAST_FREE:
         yield _finding(
             "problem", "store", f"{free >> 20} MiB are left on its disk: no verdict without room", f"df -h {path.parent}"
@@ -107,9 +108,15 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _free(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+def _ballast(path: Path, wanted: int) -> Iterator[Result]:
+    if not wanted:
+        yield _finding("warning", "store", "no ballast: nobody can log in while its disk is full", "ballast in [store]")
+    elif (left := logins_left(path, wanted)) == wanted:
+        yield _finding("good", "store", f"ballast for {wanted} logins once its disk is full")
+    else:
+        # Whoever is to make room must still be able to log in: this is as urgent as it gets.
+        found = f"the ballast is in use, or was never whole: about {left} logins left, of {wanted}, once its disk is full"
+        yield _finding("problem", "store", found, f"make room: df -h {path.parent}; journalctl -u arenad ARENA_EVENT=disk-full")
 
 
 def _holders(connection: Connection, now: int) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""No room on the disk: no verdict, a reason in the journal, nothing lost, and no hand work once there is room again."""
+"""No room on the disk and no ballast: no verdict, a reason in the journal, nothing lost, and no hand work once there is room again."""
 
 import subprocess
 from collections.abc import Iterator
@@ -45,10 +45,10 @@ def test_a_full_disk_gives_no_verdict_and_loses_nothing(small_disk: Path) -> Non
 
             return service.client().converse(Start(Operation.AUTHENTICATE, "login", "alice"), ask).code
 
-        fill(small_disk / "ballast")
+        fill(small_disk / "rubbish")
         assert first_login("", token.code()) == PAM_AUTHINFO_UNAVAIL
         assert "disk is full" in service.journal.read_text()
-        (small_disk / "ballast").unlink()
+        (small_disk / "rubbish").unlink()
         assert first_login("", token.code(), "2846", "2846", "2846" + token.code(1)) == PAM_SUCCESS
     finally:
         service.close()
