@@ -13,7 +13,7 @@ from pam_arena.errors import Refusal
 from ..config import Config, check_groups
 from ..store import doctor as store
 from ..store.ballast import logins_left, room_on
-from ..store.engine import SCHEMA_VERSION, peek, store_path
+from ..store.engine import SCHEMA_VERSION, peek, store_path, unwritable
 from ..store.marks import KEY_EXPORTED, read_time
 from ..store.schema import KEY_ID
 from .caller import Caller, Connection, Result
@@ -83,6 +83,8 @@ def _store(connection: Connection, config: Config) -> Iterator[Result]:
         yield _finding("problem", "store", f"{path} is damaged: {said}", "arenactl restore FILE")
     else:
         yield _finding("good", "store", f"{path}: whole")
+    if said := unwritable(path):
+        yield _finding("problem", "store", said, f"findmnt -T {path}; ls -l {path}")
     found = peek(path)
     if found == SCHEMA_VERSION:
         yield _finding("good", "store", f"schema {found}")

@@ -23,7 +23,7 @@ from ..config import Config, check_groups, load
 from ..journal import Journal, sentence
 from ..sockets import activated_socket
 from ..store.ballast import Ballast
-from ..store.engine import Reader, open_store, store_path
+from ..store.engine import Reader, open_store, store_path, unwritable
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
@@ -155,7 +155,14 @@ async def _serve(
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     reports = reporter.run(lambda: (listener.conversations, verifier.pending))
-    work = (_pulse(service, listener, verifier), _tidy(verifier), reports, head.run(), keeper.run(), keep_ballast(service.ballast))
+    work = (
+        _pulse(service, listener, verifier),
+        _tidy(verifier),
+        reports,
+        head.run(),
+        keeper.run(),
+        keep_ballast(service.ballast),
+    )
     chores = [loop.create_task(one) for one in work]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
@@ -190,9 +197,17 @@ async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> N
     watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     pause = watchdog_us / 2_000_000 if watchdog_us else 10.0
     steps = StepWatch(SystemClock().now, boot_seconds)
+    store, read_only = store_path(service.config.store.url), False
     while True:
         if step := steps.seconds():
             log.critical("the clock was stepped by %+.0f s: codes of all keys are judged by it; see timedatectl", step)
+        if said := unwritable(store):
+            log.critical("%s: no verdict until it can", said)
+        elif read_only:
+            # SQLite keeps its shared memory open as read-only for as long as any of our connections is open.
+            log.critical("the store %s can be written to again: starting afresh", store)
+            service.stopping.set()
+        read_only = bool(said)
         try:
             await service.touch_store()
             service.notifier.notify(f"WATCHDOG=1\nSTATUS={service.status(listener.conversations, verifier.pending)}")

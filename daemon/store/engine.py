@@ -3,9 +3,11 @@
 `open_store` refuses a store that is missing, foreign, older or newer, with the remedy; it creates nothing.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +74,16 @@ def open_store(url: str) -> sa.engine.Engine:
     if found < SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
     return make_engine(url)
+
+
+def unwritable(path: Path) -> str:
+    """Why a store cannot be written to, '' if it can: SQLite opens one on a read-only disk without a word."""
+    if os.access(path, os.W_OK):
+        return ""
+    with suppress(OSError):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return f"the store {path} cannot be written to: its disk is mounted read-only"
+    return f"the store {path} cannot be written to: it belongs to somebody else, or its mode forbids it"
 
 
 def peek(path: Path) -> str | None:

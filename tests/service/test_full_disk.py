@@ -1,4 +1,4 @@
-"""No room on the disk and no ballast: no verdict, a reason in the journal, nothing lost, and no hand work once there is room again."""
+"""No room on the disk, and no ballast: no verdict, the reason in the journal, nothing lost, and none of it lasts."""
 
 import subprocess
 from collections.abc import Iterator

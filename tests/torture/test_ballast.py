@@ -8,16 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from arena import Service
-from arenad.store.ballast import LOGIN_BYTES, SLICE, SPARE, logins_left, size_for
+from arenad.store.ballast import LOGIN_BYTES, SPARE, logins_left, size_for
 from arenad.store.engine import open_store, read_only
-from crowd import HOTP, LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
+from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
 from desk_service import DeskService
-from journald import parse
 
 from pam_arena.protocol import Operation, Style
 from pam_arena.secret import Secret
