@@ -23,13 +23,13 @@ from ..config import Config, check_groups, load
 from ..journal import Journal, sentence
 from ..sockets import activated_socket
 from ..store.ballast import Ballast
-from ..store.engine import Reader, open_store, store_path, unwritable
+from ..store.engine import Reader, open_store, read_key_id, store_path, unwritable
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
 from .chores import HeadTeller, Keeper, Reporter, keep_ballast
 from .counts import Counts
-from .decoys import prepare
+from .decoys import prepare, refuse_other_key
 from .listener import Listener
 from .news import News
 from .policy import Manners, forget_groups
@@ -54,6 +54,7 @@ def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> in
     ballast = Ballast(store_path(config.store.url), config.store.ballast, journal.tell_ballast)
     ballast.relieve_start()
     engine = open_store(config.store.url)
+    refuse_other_key(read_key_id(store_path(config.store.url)), vault)
     writer = Writer(engine, journal.tell, ballast.relieve)
     try:
         prepare(writer, vault, SystemClock(), pin.Hasher())
