@@ -107,7 +107,7 @@ async def _serve(desk: Desk, settings: Settings, listening: socket.socket) -> No
         if read_only and not unwritable(store) and not desk.under_way:
             break  # SQLite goes on as read-only for as long as any of our connections is open; who asks next starts us afresh
         try:
-            await asyncio.wait_for(stop.wait(), IDLE_SECONDS / 10)
+            await asyncio.wait_for(stop.wait(), 1 if read_only else IDLE_SECONDS / 10)
         except TimeoutError:
             continue
     sdnotify.SystemdNotifier().notify("STOPPING=1")

@@ -66,6 +66,7 @@ def problems(desk: DeskService) -> str:
 def test_a_full_disk_without_ballast_gives_no_verdict_and_loses_nothing(make_disk: Callable[[int], Path]) -> None:
     disk = make_disk(2 * 2**20)
     service = Service(disk, '[login]\ndeny_after = "0"\n')
+    service.journal = disk.with_name("journal")
     try:
         service.start()
         token = service.enrol("alice", "A-1")
@@ -95,6 +96,7 @@ def test_a_disk_without_room_for_the_ballast_is_named_and_used(make_disk: Callab
 def test_a_ballast_that_is_used_up_is_said_and_made_again(make_disk: Callable[[int], Path]) -> None:
     disk = make_disk(size_for(LOGINS) + SPARE + 4 * 2**20)
     service = Service(disk, '[login]\ndeny_after = "0"\n', ballast=LOGINS)
+    service.journal = disk.with_name("journal")
     journald = Journald(service.journald)
     alice = Holder(service, mechanism=Mechanism(kind=Kind.HOTP))
     try:

@@ -26,7 +26,7 @@ from pam_arena.wire import Start
 
 SUCCESS, DENIED, UNAVAILABLE = 0, 7, 9
 TURNS = 25  # cases of one holder: a year's failures have an end, and so has a drawer
-STEP = 1 if LONG else 12  # every how manyth call fails
+STEP = 1 if LONG else 16  # every how manyth call fails
 PAGES = "4"  # SQLite moves its log into the store after so many: all its calls come within a few logins
 # SQLite calls a page that the disk does not give malformed, too.
 SAID = "disk I/O error|database or disk is full|attempt to write a readonly|unable to open|database disk image is malformed"
@@ -191,8 +191,9 @@ def test_no_verdict_is_told_that_a_failing_disk_did_not_keep(
         guest.service.close()
     said = guest.said
     count(
-        f"{errno.errorcode[failure]} at {len(cases)} of {most} calls, once and lasting ({failed} failed): {said[SUCCESS]}"
-        f" successes, none undone; {said[DENIED]} denials, all kept; {said[UNAVAILABLE]} without a verdict, the cause said"
+        f"{errno.errorcode[failure]}, {len(cases)} times, at one of {most} calls or from it on ({failed} calls failed):"
+        f" {said[SUCCESS]} successes, none undone; {said[DENIED]} denials, all kept; {said[UNAVAILABLE]} without a verdict, the"
+        " cause said"
     )
 
 
