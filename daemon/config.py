@@ -39,9 +39,10 @@ def _key(default: Any, reader: Reader, name: str = "") -> Any:
 
 @frozen
 class Store:
-    """[store]"""
+    """[store]: ballast in logins that its disk keeps room for."""
 
     url: str = _key("sqlite:////var/lib/arena/arena.db", values.store_url)
+    ballast: int = _key(10_000, values.whole(0, 1_000_000))
 
 
 @frozen

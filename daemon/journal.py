@@ -5,6 +5,7 @@ name, its length (8 bytes, little-endian) and its bytes. Nothing here waits: wha
 dropped and counted, and stays in the store.
 """
 
+import logging
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,9 +13,31 @@ from pathlib import Path
 from .audit import Event, Noted
 from .store.audits import Link
 
+log = logging.getLogger(__name__)
+
 HEAD_EVENT = "audit-head"
 _AUTHPRIV = 10  # syslog's facility of logins
-_NOTICE, _INFO = 5, 6
+_CRITICAL, _WARNING, _NOTICE, _INFO = 2, 4, 5, 6
+_LEVELS = {_CRITICAL: logging.CRITICAL, _WARNING: logging.WARNING, _INFO: logging.INFO}
+# What is told of the ballast: event, priority, words.
+_BALLAST = {
+    "in-use": (
+        "disk-full",
+        _CRITICAL,
+        "the disk is full; the ballast {path} is in use: about {left} logins left; make room on its disk",
+    ),
+    "empty": (
+        "disk-full",
+        _CRITICAL,
+        "the disk is full and the ballast {path} is used up ({why}): nobody can log in until there is room on its disk",
+    ),
+    "made": ("ballast", _INFO, "the ballast {path} is whole: room for {left} logins once the disk is full"),
+    "not-made": (
+        "ballast",
+        _WARNING,
+        "the ballast {path} cannot be made whole ({why}): room for about {left} logins once the disk is full",
+    ),
+}
 Say = Callable[[Event], str]
 
 
@@ -42,6 +65,14 @@ class Journal:
                 *self._link(head),
             ]
         )
+
+    def tell_ballast(self, word: str, path: Path, left: int, why: str = "") -> None:
+        """What became of the ballast (store/ballast.py); left: logins. On stderr if the journal did not take it."""
+        event, priority, told = _BALLAST[word]
+        message = _printable(told.format(path=path, left=left, why=why))
+        fields = [("ARENA_EVENT", event), ("ARENA_OUTCOME", word), ("ARENA_REASON", why), ("ARENA_DETAIL", str(left))]
+        if not self._send([("MESSAGE", message), ("PRIORITY", str(priority)), *fields]):
+            log.log(_LEVELS[priority], "%s", message)
 
     def _fields(self, noted: Noted) -> list[tuple[str, str]]:
         event = noted.event

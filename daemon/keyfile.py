@@ -11,18 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy.exc import SQLAlchemyError
 
-from pam_arena.errors import Refusal, StoreError, VaultError
+from pam_arena.errors import Refusal, VaultError
 from pam_arena.secret import Secret
 
 from .owner import as_owner
-from .store.engine import explain, open_store, read_only, store_path
-from .store.schema import KEY_ID, meta
+from .store.engine import open_store, read_key_id, store_path
 from .vault import CREDENTIAL, MASTER_KEY_BYTES, Vault
 
 SEALED = Path("/etc/credstore.encrypted", CREDENTIAL)
@@ -38,12 +35,8 @@ def noted_key(url: str) -> str | None:
 
 
 def _read_key_id(url: str) -> str:
-    try:
-        with read_only(open_store(url)) as connection:
-            noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == KEY_ID)).scalar()
-    except SQLAlchemyError as error:
-        raise StoreError(f"the store cannot be read: {explain(error)}") from None
-    return "" if noted is None else bytes(noted).decode()
+    open_store(url)  # it says what is wrong with it
+    return read_key_id(store_path(url)) or ""
 
 
 def make_key(url: str) -> str:

@@ -3,17 +3,19 @@
 A finding has severity, thing, found and remedy, as those that arenactl makes of the host itself.
 """
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import DBAPIError
 
 from pam_arena.errors import Refusal
 
 from ..config import Config, check_groups
 from ..store import doctor as store
-from ..store.engine import SCHEMA_VERSION, peek, store_path
+from ..store.ballast import logins_left, room_on
+from ..store.engine import SCHEMA_VERSION, explain, peek, store_path, unwritable
 from ..store.marks import KEY_EXPORTED, read_time
 from ..store.schema import KEY_ID
 from .caller import Caller, Connection, Result
@@ -28,13 +30,22 @@ _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def examine(connection: Connection, caller: Caller) -> Result:
     """Everything that only the service can see: key, store, holders, groups, modes. It only reads."""
-    findings = [
-        *_key(connection, caller),
-        *_store(connection, caller.config),
-        *_holders(connection, caller.now),
-        *_policy(caller.config),
-    ]
-    return {"findings": findings}
+    parts = (
+        lambda: _key(connection, caller),
+        lambda: _store(connection, caller.config),
+        lambda: _sealed(connection, caller),
+        lambda: _holders(connection, caller.now),
+        lambda: _policy(caller.config),
+    )
+    return {"findings": [finding for part in parts for finding in _as_far_as_it_goes(part)]}
+
+
+def _as_far_as_it_goes(part: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+    """A part's findings; a damaged page, which ends it, is one too."""
+    try:
+        yield from part()
+    except DBAPIError as error:
+        yield _finding("problem", "store", f"is damaged: {explain(error)}", "arenactl restore FILE")
 
 
 def list_entered(connection: Connection, caller: Caller) -> list[Result]:
@@ -83,6 +94,8 @@ def _store(connection: Connection, config: Config) -> Iterator[Result]:
         yield _finding("problem", "store", f"{path} is damaged: {said}", "arenactl restore FILE")
     else:
         yield _finding("good", "store", f"{path}: whole")
+    if said := unwritable(path):
+        yield _finding("problem", "store", said, f"findmnt -T {path}; ls -l {path}")
     found = peek(path)
     if found == SCHEMA_VERSION:
         yield _finding("good", "store", f"schema {found}")
@@ -91,7 +104,8 @@ def _store(connection: Connection, config: Config) -> Iterator[Result]:
     wal = _size(path.with_name(path.name + "-wal"))
     if wal > _LARGE_WAL:
         yield _finding("warning", "store", f"its log of changes has {wal >> 20} MiB", "systemctl restart arenad arena-desk")
-    free = _free(path.parent)
+    yield from _ballast(path, config.store.ballast)
+    free = room_on(path.parent)
     if free < _LEAST_FREE:
         yield _finding(
             "problem", "store", f"{free >> 20} MiB are left on its disk: no verdict without room", f"df -h {path.parent}"
@@ -107,9 +121,25 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _free(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+def _ballast(path: Path, wanted: int) -> Iterator[Result]:
+    if not wanted:
+        yield _finding("warning", "store", "no ballast: nobody can log in while its disk is full", "ballast in [store]")
+    elif (left := logins_left(path, wanted)) == wanted:
+        yield _finding("good", "store", f"ballast for {wanted} logins once its disk is full")
+    else:
+        # Whoever is to make room must still be able to log in: this is as urgent as it gets.
+        found = f"the ballast is in use, or was never whole: about {left} logins left, of {wanted}, once its disk is full"
+        yield _finding("problem", "store", found, f"make room: df -h {path.parent}; journalctl -u arenad ARENA_EVENT=disk-full")
+
+
+def _sealed(connection: Connection, caller: Caller) -> Iterator[Result]:
+    """Whether everything that is sealed opens: SQLite's own check does not see a row that was changed or moved."""
+    broken = list(store.unopened(connection, caller.vault))
+    if broken:
+        found = f"sealed values that do not open, so that nobody gets in by them: {_names(broken)}"
+        yield _finding("problem", "store", found, "arenactl restore FILE; or arenactl pin reset WHO, token replace OLD NEW")
+    else:
+        yield _finding("good", "store", "all seeds and PINs open under the key")
 
 
 def _holders(connection: Connection, now: int) -> Iterator[Result]:

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from ..spool import SUFFIX
 from ..store.audits import read_anchor, read_head
+from ..store.ballast import logins_left
 from ..store.engine import store_path
 from ..store.inventory import count_holders, count_tokens
 from ..store.schema import NOBODY, State, origin
@@ -120,6 +121,9 @@ def _of_store(connection: Connection, caller: Caller) -> Iterator[Metric]:
         file = path.with_name(path.name + suffix)
         sizes.add_metric((name,), file.stat().st_size if file.exists() else 0)
     yield sizes
+    wanted = caller.config.store.ballast
+    yield _gauge("arena_ballast_logins", "Logins that the ballast has room for", logins_left(path, wanted))
+    yield _gauge("arena_ballast_wanted_logins", "Logins that it is to have room for", wanted)
     head = read_head(connection)
     yield _gauge("arena_audit_rows", "Rows of the audit", max(0, head.id - read_anchor(connection).id))
     yield _gauge("arena_audit_head", "The id of the audit's newest row", head.id)

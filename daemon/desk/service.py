@@ -22,7 +22,7 @@ from ..keyfile import noted_key
 from ..letters.templates import FOLDER
 from ..outbox import settle_held
 from ..sockets import activated_socket
-from ..store.engine import Reader, open_store
+from ..store.engine import Reader, open_store, store_path, unwritable
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .routes import Desk, Handler, routes
@@ -101,9 +101,13 @@ async def _serve(desk: Desk, settings: Settings, listening: socket.socket) -> No
     await site.start()
     await desk.importing.start()
     sdnotify.SystemdNotifier().notify("READY=1")
+    store = store_path(desk.config.store.url)
+    read_only = bool(unwritable(store))
     while not stop.is_set() and (desk.under_way or time.monotonic() - desk.last < IDLE_SECONDS):
+        if read_only and not unwritable(store) and not desk.under_way:
+            break  # SQLite goes on as read-only for as long as any of our connections is open; who asks next starts us afresh
         try:
-            await asyncio.wait_for(stop.wait(), IDLE_SECONDS / 10)
+            await asyncio.wait_for(stop.wait(), 1 if read_only else IDLE_SECONDS / 10)
         except TimeoutError:
             continue
     sdnotify.SystemdNotifier().notify("STOPPING=1")

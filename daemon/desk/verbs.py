@@ -8,6 +8,8 @@ from pam_arena.errors import NotFound
 from ..audit import Reason
 from ..store import inventory as store
 from ..store import requests
+from ..store.ballast import logins_left
+from ..store.engine import store_path
 from .caller import Caller, Connection, Result
 from .words import describe, explain
 
@@ -16,7 +18,10 @@ def status(connection: Connection, caller: Caller) -> Result:
     """The store at a glance."""
     with_pin, without = store.count_holders(connection)
     holders = {"with a PIN": with_pin, "without a PIN": without}
-    return {"key": caller.vault.key_id, "tokens": store.count_tokens(connection, caller.now), "holders": holders}
+    wanted = caller.config.store.ballast
+    ballast = {"logins": logins_left(store_path(caller.config.store.url), wanted), "wanted": wanted}
+    tokens = store.count_tokens(connection, caller.now)
+    return {"key": caller.vault.key_id, "tokens": tokens, "holders": holders, "ballast": ballast}
 
 
 def why(connection: Connection, caller: Caller, ref: str) -> Result:

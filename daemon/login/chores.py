@@ -12,6 +12,7 @@ from ..config import Audit
 from ..journal import Journal
 from ..retention import drop_due
 from ..store.audits import Link, read_head
+from ..store.ballast import Ballast
 from ..store.engine import Reader
 from ..store.writer import Writer
 from .counts import Counts
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 HEAD_SECONDS = 3600.0  # between two heads
 KEEP_SECONDS = 86400.0  # between two looks for old rows
 _REPORT_SECONDS = 10  # between two reports when nothing happens
+_ROOM_SECONDS = 10  # between two looks for room on the disk
 _IDLE_SECONDS = 0.2  # without an attempt; then a chunk of old rows may go
 
 
@@ -82,6 +84,14 @@ class Keeper:
             return True
         policy = self._policy()
         return await asyncio.wrap_future(self._writer.submit(lambda connection: drop_due(connection, policy, time.time())))
+
+
+async def keep_ballast(ballast: Ballast) -> None:
+    """Have the ballast made, at the start and as soon as there is room for it again. Until it is cancelled."""
+    while True:
+        if not ballast.is_whole:
+            await asyncio.to_thread(ballast.fill)
+        await asyncio.sleep(_ROOM_SECONDS)
 
 
 class Reporter:

@@ -37,9 +37,13 @@ def prepare(writer: Writer, vault: Vault, clock: Clock, hasher: Hasher) -> None:
             add_token(connection, NewToken(serial, Mechanism(), seed), now, State.DECOY, NOBODY)
         return vault.key_id
 
-    noted = writer.submit(job).result()
-    if noted != vault.key_id:
+    refuse_other_key(writer.submit(job).result(), vault)
+
+
+def refuse_other_key(noted: str | None, vault: Vault) -> None:
+    """Raises VaultError if a store was made under another master key; None: under none yet."""
+    if noted not in (None, vault.key_id):
         raise VaultError(
             f"the store was made under master key {noted}, and this one is {vault.key_id}: bring the right one back by"
-            " `arenactl key import FILE`"
+            " `arenactl key import FILE`, or the right store by `arenactl restore FILE`"
         )

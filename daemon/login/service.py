@@ -22,13 +22,14 @@ from ..clock import StepWatch, SystemClock, boot_seconds
 from ..config import Config, check_groups, load
 from ..journal import Journal, sentence
 from ..sockets import activated_socket
-from ..store.engine import Reader, open_store
+from ..store.ballast import Ballast
+from ..store.engine import Reader, open_store, read_key_id, store_path, unwritable
 from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
-from .chores import HeadTeller, Keeper, Reporter
+from .chores import HeadTeller, Keeper, Reporter, keep_ballast
 from .counts import Counts
-from .decoys import prepare
+from .decoys import prepare, refuse_other_key
 from .listener import Listener
 from .news import News
 from .policy import Manners, forget_groups
@@ -48,13 +49,16 @@ def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> in
     """Serve until SIGTERM. Raises ArenaError if it cannot begin."""
     config = load(config_path)
     listening = activated_socket(socket.SOCK_SEQPACKET, "arenad", "arenad.socket arenad.service")
-    engine = open_store(config.store.url)
     vault = Vault(read_master_key(os.environ.get("CREDENTIALS_DIRECTORY")))
     journal = Journal(journal_path, "arenad", vault.key_id, sentence)
-    writer = Writer(engine, journal.tell)
+    ballast = Ballast(store_path(config.store.url), config.store.ballast, journal.tell_ballast)
+    ballast.relieve_start()
+    engine = open_store(config.store.url)
+    refuse_other_key(read_key_id(store_path(config.store.url)), vault)
+    writer = Writer(engine, journal.tell, ballast.relieve)
     try:
         prepare(writer, vault, SystemClock(), pin.Hasher())
-        service = _Service(config_path, config, writer, spool)
+        service = _Service(config_path, config, writer, spool, ballast)
         asyncio.run(_serve(service, listening, engine, vault, journal, runtime))
     finally:
         writer.close()
@@ -78,8 +82,8 @@ def _outbox() -> Any:
 class _Service:
     """What STATUS, WATCHDOG, reloads and mails need."""
 
-    def __init__(self, path: Path, config: Config, writer: Writer, spool: Path) -> None:
-        self.path, self.config, self.writer, self.spool = path, config, writer, spool
+    def __init__(self, path: Path, config: Config, writer: Writer, spool: Path, ballast: Ballast) -> None:
+        self.path, self.config, self.writer, self.spool, self.ballast = path, config, writer, spool, ballast
         self.counts = Counts()
         self.notifier = sdnotify.SystemdNotifier()
         if self.notifier.socket is not None:
@@ -88,11 +92,11 @@ class _Service:
 
     def status(self, conversations: int, pending: int) -> str:
         """One line for systemctl status."""
-        counts = self.counts
+        counts, low = self.counts, "" if self.ballast.is_whole else f"; DISK: room for about {self.ballast.left} logins held"
         return (
             f"{conversations} conversations, {pending} attempts waiting; since the start"
             f" {counts.total('granted')} granted, {counts.total('denied')} denied,"
-            f" {counts.total('unavailable')} without a verdict"
+            f" {counts.total('unavailable')} without a verdict{low}"
         )
 
     def post(self, order: MailOrder, name: str) -> None:
@@ -152,7 +156,14 @@ async def _serve(
     service.notifier.notify(f"READY=1\nSTATUS={service.status(0, 0)}")
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     reports = reporter.run(lambda: (listener.conversations, verifier.pending))
-    work = (_pulse(service, listener, verifier), _tidy(verifier), reports, head.run(), keeper.run())
+    work = (
+        _pulse(service, listener, verifier),
+        _tidy(verifier),
+        reports,
+        head.run(),
+        keeper.run(),
+        keep_ballast(service.ballast),
+    )
     chores = [loop.create_task(one) for one in work]
     await service.stopping.wait()
     service.notifier.notify("STOPPING=1\nSTATUS=finishing what is under way")
@@ -187,9 +198,17 @@ async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> N
     watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     pause = watchdog_us / 2_000_000 if watchdog_us else 10.0
     steps = StepWatch(SystemClock().now, boot_seconds)
+    store, read_only = store_path(service.config.store.url), False
     while True:
         if step := steps.seconds():
             log.critical("the clock was stepped by %+.0f s: codes of all keys are judged by it; see timedatectl", step)
+        if said := unwritable(store):
+            log.critical("%s: no verdict until it can", said)
+        elif read_only:
+            # SQLite keeps its shared memory open as read-only for as long as any of our connections is open.
+            log.critical("the store %s can be written to again: starting afresh", store)
+            service.stopping.set()
+        read_only = bool(said)
         try:
             await service.touch_store()
             service.notifier.notify(f"WATCHDOG=1\nSTATUS={service.status(listener.conversations, verifier.pending)}")

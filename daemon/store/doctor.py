@@ -1,7 +1,13 @@
 """What a look over the whole store finds. It reads much: not for a transaction that writes."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 import sqlalchemy as sa
 
+from pam_arena.errors import VaultError
+
+from ..vault import Vault
 from .inventory import Row
 from .schema import NOBODY, audit, holder, is_in_effect, meta, recovery, token
 
@@ -18,6 +24,31 @@ def check(connection: sa.engine.Connection) -> str:
     """SQLite's own check of its pages; what it says of the first damage, '' if there is none."""
     said = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
     return "" if said == "ok" else said
+
+
+def unopened(connection: sa.engine.Connection, vault: Vault) -> Iterator[str]:
+    """What a login could need, and does not open: the seed of a token, a holder's PIN, its length, or earlier PINs."""
+    seeds = sa.select(token.c.serial, token.c.seed, token.c.seed_version).where(is_in_effect(), token.c.state != "retired")
+    for row in connection.execute(seeds):
+        yield from _closed(partial(vault.open_seed, row.seed, row.serial, row.seed_version), f"seed of {row.serial}")
+    opened: dict[str, Callable[[bytes, str], object]] = {
+        "pin": vault.open_pin,
+        "pin_length": vault.open_pin_length,
+        "pin_history": vault.open_history,
+    }
+    names = {"pin": "PIN", "pin_length": "PIN's length", "pin_history": "earlier PINs"}
+    for row in connection.execute(sa.select(holder)):
+        for column, open_one in opened.items():
+            if (sealed := getattr(row, column)) is not None:
+                what = f"{names[column]} of {row.name or 'nobody'}"
+                yield from _closed(partial(open_one, sealed, row.name), what)
+
+
+def _closed(work: Callable[[], object], what: str) -> Iterator[str]:
+    try:
+        work()
+    except VaultError:
+        yield what
 
 
 def without_pin(connection: sa.engine.Connection, at: int) -> tuple[list[str], list[str]]:

@@ -3,9 +3,11 @@
 `open_store` refuses a store that is missing, foreign, older or newer, with the remedy; it creates nothing.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from pam_arena.errors import StoreError
 
-from .schema import OPENS_FROM
+from .schema import KEY_ID, OPENS_FROM
 
 T = TypeVar("T")
 
@@ -66,12 +68,25 @@ def open_store(url: str) -> sa.engine.Engine:
         raise StoreError(f"there is no store at {path}: run `arenactl migrate`")
     found = peek(path)
     if found is None:
-        raise StoreError(f"the store {path} has no schema: run `arenactl migrate`")
+        raise StoreError(
+            f"the store {path} is empty: make a new one by `arenactl migrate`, or bring a lost one back by"
+            " `arenactl restore FILE`"
+        )
     if found > SCHEMA_VERSION and opens_from(path) > SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}, newer than this release's {SCHEMA_VERSION}: upgrade arenad")
     if found < SCHEMA_VERSION:
         raise StoreError(f"the store {path} has schema {found}: run `arenactl migrate`")
     return make_engine(url)
+
+
+def unwritable(path: Path) -> str:
+    """Why a store cannot be written to, '' if it can: SQLite opens one on a read-only disk without a word."""
+    if os.access(path, os.W_OK):
+        return ""
+    with suppress(OSError):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return f"the store {path} cannot be written to: its disk is mounted read-only"
+    return f"the store {path} cannot be written to: it belongs to somebody else, or its mode forbids it"
 
 
 def peek(path: Path) -> str | None:
@@ -85,6 +100,19 @@ def opens_from(path: Path) -> str:
     def read(run: Callable[[str], Any]) -> str:
         row = run(f"SELECT value FROM meta WHERE name = '{OPENS_FROM}'").fetchone()
         return bytes(row[0]).decode()
+
+    return _look(path, read)
+
+
+def read_key_id(path: Path) -> str | None:
+    """The id of the master key that a store was made under, None for none yet; read without changing a byte.
+
+    An ordinary connection would move a log that lies beside the store into it when it is closed, be it another store's.
+    """
+
+    def read(run: Callable[[str], Any]) -> str | None:
+        row = run(f"SELECT value FROM meta WHERE name = '{KEY_ID}'").fetchone()
+        return None if row is None else bytes(row[0]).decode("utf-8", "replace")
 
     return _look(path, read)
 

@@ -1,7 +1,8 @@
 """The one thread that writes: it commits in groups, so that a hundred logins share one sync of the disk.
 
 A job is a function of a connection inside a BEGIN IMMEDIATE. Its future resolves only after the commit. When a job of
-a group fails, the group is rolled back and each job runs again alone, so that one cannot spoil another's.
+a group fails, the group is rolled back and each job runs again alone, so that one cannot spoil another's. When it failed
+for want of room, all of it runs again as long as `relieve` made some (store/ballast.py).
 
 What the audit noted is told (to the journal) once it is durable and the queue rests: the answer goes first.
 """
@@ -36,11 +37,14 @@ _UNTOLD = 1024  # rows that may wait for a rest
 class Writer:
     """Runs jobs in order of arrival. `close` finishes those that were accepted.
 
-    tell: gets every row of the audit that was committed, in order; it must not wait.
+    tell: gets every row of the audit that was committed, in order; it must not wait. relieve: sees the error of a failed
+    commit, and says whether it made room for another try.
     """
 
-    def __init__(self, engine: sa.engine.Engine, tell: Tell | None = None) -> None:
-        self._engine, self._tell = engine, tell
+    def __init__(
+        self, engine: sa.engine.Engine, tell: Tell | None = None, relieve: Callable[[Exception], bool] = lambda _: False
+    ) -> None:
+        self._engine, self._tell, self._relieve = engine, tell, relieve
         self._untold: list[Noted] = []
         self._queue: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._connection: sa.engine.Connection | None = None
@@ -98,13 +102,8 @@ class Writer:
         if not group:
             return
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
-                results = [job(self._connection) for job, _ in group]
-            noted = take_noted(self._connection)
+            results, noted = self._run_group(group)
         except Exception as error:  # whatever a job raises is its future's: this thread must outlive it
-            self._drop_connection()
             if len(group) > 1:
                 for item in group:
                     self._commit([item])
@@ -114,6 +113,20 @@ class Writer:
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
         self._untold += noted
+
+    def _run_group(self, group: list[tuple[Job[Any], Future[Any]]]) -> tuple[list[Any], list[Noted]]:
+        """What each job returned, and what they noted, once that is durable. Raises whatever a job or the store raises."""
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                with self._connection.begin():
+                    results = [job(self._connection) for job, _ in group]
+                return results, take_noted(self._connection)
+            except Exception as error:
+                self._drop_connection()
+                if not self._relieve(error):
+                    raise
 
     def _drop_connection(self) -> None:
         """Start afresh after a failure: a connection that saw an I/O error may hold a broken page in its cache."""

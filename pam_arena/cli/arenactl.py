@@ -58,9 +58,9 @@ def status(output: Output) -> None:
     )
     unit = dict(line.partition("=")[::2] for line in state.stdout.splitlines())
     counted = {f"{what} {name}": number for what in ("tokens", "holders") for name, number in found[what].items()}
-    output.record(
-        {"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"], **counted}
-    )
+    ballast = f"{found['ballast']['logins']} of {found['ballast']['wanted']} logins"
+    state_of = {"arenad": unit.get("ActiveState", "unknown"), "doing": unit.get("StatusText", ""), "key": found["key"]}
+    output.record({**state_of, "ballast": ballast, **counted})
 
 
 @main.command()

@@ -35,6 +35,7 @@ def test_files_have_their_owners_and_modes(spare: Host) -> None:
         "/run/arena/desk.sock": "660 root:arena-desk",
         "/var/lib/arena": "700 _arena:_arena",
         "/var/lib/arena/arena.db": "600 _arena:_arena",
+        "/var/lib/arena/ballast": "600 _arena:_arena",
         "/var/spool/arena/out": "2770 _arena:_arena-mail",
         "/var/spool/arena/failed": "750 _arena-mail:_arena",
         "/etc/credstore.encrypted": "700 root:root",

@@ -33,9 +33,12 @@ LAUNCH = (
 
 
 class Service:
-    """Folders first (`__init__`), then `start`; `stop` is SIGTERM, `kill` is SIGKILL. extra: lines of arena.toml."""
+    """Folders first (`__init__`), then `start`; `stop` is SIGTERM, `kill` is SIGKILL. extra: lines of arena.toml.
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    ballast: in logins; none, unless a test is about it: some 20 MB for each of hundreds of folders.
+    """
+
+    def __init__(self, folder: Path, extra: str = "", ballast: int = 0) -> None:
         self.folder = folder
         self.socket_path = str(folder / "auth.sock")
         self.spool = folder / "out"
@@ -44,7 +47,7 @@ class Service:
         self.config = folder / "arena.toml"
         # SLOW tokens show their next code later than any caller waits.
         default = "" if "[service.default]" in extra else '[service.default]\ndeadline = "0"\n'
-        self.config.write_text(f'{extra}\n{default}[store]\nurl = "{self.url}"\n')
+        self.config.write_text(f'{extra}\n{default}[store]\nurl = "{self.url}"\nballast = {ballast}\n')
         self.environment: dict[str, str] = {}  # more of arenad's
         self.program: tuple[str, ...] = ("-m", "arenad")  # what Python runs
         self.key = os.urandom(32)

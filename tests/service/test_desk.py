@@ -1,13 +1,9 @@
 """The desk's service over its real socket: verbs, roles, and errors that name the thing."""
 
 import json
-import sqlite3
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from arena import Service
 from arenad.store.schema import audit
 from desk_service import DeskService
 
@@ -88,60 +84,3 @@ def test_the_key_is_exported_under_a_passphrase_and_never_in_clear(desk: DeskSer
     assert abs(first - time.time()) < 60
     desk.do("/key/export", {"passphrase": "a long enough phrase"})
     assert desk.get("/key")["exported_at"] >= first
-
-
-def corrupt(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(b"not a database at all, whatever it was before")
-
-
-def newer(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.execute("UPDATE meta SET value = CAST('9999' AS BLOB) WHERE name = 'opens-from'")
-
-
-def foreign(path: Path) -> None:
-    path.unlink()
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (corrupt, "file is not a database"),
-        (newer, "newer than this release's 0003: upgrade arenad"),
-        (foreign, "belongs to another program"),
-        (Path.unlink, "run `arenactl migrate`"),
-    ],
-)
-def test_a_store_that_is_not_ours_is_refused_and_left_alone(
-    service: Service, damage: Callable[[Path], None], told: str
-) -> None:
-    assert service.stop() == 0
-    store = service.folder / "arena.db"
-    for suffix in ("-wal", "-shm"):
-        (service.folder / f"arena.db{suffix}").unlink(missing_ok=True)
-    damage(store)
-    before = store.read_bytes() if store.exists() else None
-    with pytest.raises(AssertionError) as failed:
-        service.start()
-    assert told in str(failed.value)
-    assert service.process is not None
-    assert service.process.wait(5) == 1
-    assert (store.read_bytes() if store.exists() else None) == before
-
-
-@pytest.mark.parametrize(
-    ("key", "told"), [(None, "there is no master key"), (b"short", "has 5 bytes"), (bytes(32), "was made under master key")]
-)
-def test_a_missing_or_wrong_master_key_is_refused(service: Service, key: bytes | None, told: str) -> None:
-    assert service.stop() == 0
-    file = service.folder / "arena.key"
-    if key is None:
-        file.unlink()
-    else:
-        file.write_bytes(key)
-    with pytest.raises(AssertionError, match=told):
-        service.start()

@@ -41,10 +41,10 @@ PATIENT = '[login]\ndeny_after = "0"\n[lock]\nafter = 100\nclose_after = 10000\n
 REF = re.compile(r"\(ref ([0-9A-Z]{8})\)")
 
 
-def cheap_service(folder: Path, extra: str = PATIENT) -> Service:
+def cheap_service(folder: Path, extra: str = PATIENT, ballast: int = 0) -> Service:
     """An arenad, not started yet, in which argon2id costs next to nothing."""
     folder.mkdir(exist_ok=True)
-    service = Service(folder, extra)
+    service = Service(folder, extra, ballast)
     service.program = (LAUNCHER,)
     return service
 
