@@ -98,7 +98,7 @@ def test_a_new_host_takes_store_key_and_configuration(saved: Holder) -> None:
     host, drop_in = saved.host, "/etc/arena/arena.toml.d/moved.toml"
     key = key_in_force(host)
     host.run("rm", FILE)
-    (host.root / drop_in[1:]).write_text('help = "4242"\n')
+    (host.root / drop_in[1:]).write_text('help = "4242"\n[code]\nnext_code_reach = 1\n')  # so that its keys work soon
     host.arenactl("backup", FILE, input=PHRASE + "\n")
     host.run("systemctl", "stop", "arenad.socket", "arenad.service", "arena-desk.socket", "arena-desk.service")
     host.shell(f"rm /var/lib/arena/* /etc/credstore.encrypted/arena.key {drop_in}; arenactl migrate")

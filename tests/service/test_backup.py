@@ -27,57 +27,16 @@ from arenad.store.engine import make_engine
 from arenad.store.restored import copy_store
 from arenad.store.schema import State, audit, holder, meta, origin, session_grant, token
 from arenad.vault import Vault
+from backups import PASSPHRASE, Place, bring_back, save
 from dialogues import PIN, Holder, change, deny, grant, last, split
 
 from pam_arena.errors import Refusal, StoreError, VaultError
 from pam_arena.otp import Kind, Mechanism
 from pam_arena.secret import Secret
 
-PASSPHRASE = Secret(b"a long enough phrase")
-CHEAP = {"time_cost": 1, "memory_cost": 64, "parallelism": 1}
 HOTP = Mechanism(kind=Kind.HOTP)
 LEFT = ("Emergency codes left: ", None)
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """argon2id at its real cost is for the one test that says so: each of these opens many files."""
-    monkeypatch.setattr(sealedfile.SealedWriter.__init__, "__defaults__", (CHEAP,))
-
-
-class Place:
-    """The service of a test in the place of systemd's units, and its key in clear in the place of the sealed one."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-
-    def stop(self) -> None:
-        if self.service.process is not None and self.service.process.poll() is None:
-            assert self.service.stop() == 0
-
-    def start(self) -> None:
-        self.service.start()
-
-    def key_id(self) -> str | None:
-        path = self.key_path()
-        return Vault(Secret(path.read_bytes())).key_id if path.exists() else None
-
-    def stage_key(self, master: Secret) -> Path:
-        fresh = self.key_path().with_name("arena.key.new")
-        fresh.write_bytes(master.reveal())
-        return fresh
-
-    def key_path(self) -> Path:
-        return self.service.folder / "arena.key"
-
-
-def save(service: Service, file: Path, now: int | None = None) -> dict[str, Any]:
-    return back_up(service.config, file, PASSPHRASE, Secret(service.key), "uid:0", now or int(time.time()))
-
-
-def bring_back(service: Service, file: Path, passphrase: Secret = PASSPHRASE, **words: Any) -> dict[str, Any]:
-    wish = {"replace": True, "keep_config": False, "actor": "uid:0", "now": int(time.time())} | words
-    return restore.restore(Wish(service.config, file, **wish), passphrase, Place(service))
+pytestmark = pytest.mark.usefixtures("cheap_backups")
 
 
 def at_the_desk(service: Service, verb: Callable[..., Any], *words: object) -> Any:
