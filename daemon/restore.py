@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
@@ -18,9 +19,10 @@ from attrs import frozen
 from pam_arena.errors import ArenaError, Refusal, ServiceDown, StoreError, VaultError
 from pam_arena.secret import Secret
 
-from .audit import Event, append
+from .audit import Event, Noted, append, take_noted
 from .backup import ABOUT, CONFIG, FORMAT, KEY, STORE, alone, config_files, sync_folder
-from .config import Code, load
+from .config import JOURNAL, Code, load
+from .journal import Journal, sentence
 from .keyfile import noted_key
 from .owner import as_owner
 from .sealedfile import CHUNK, SealedReader
@@ -56,7 +58,7 @@ class Place(Protocol):
 
 @frozen
 class Wish:
-    """What a restore is asked for; actor and now are for the audit."""
+    """What a restore is asked for; actor and now are for the audit. journal: journald's socket."""
 
     config_path: Path
     file: Path
@@ -64,6 +66,7 @@ class Wish:
     keep_config: bool
     actor: str
     now: int
+    journal: Path = JOURNAL
 
 
 def restore(wish: Wish, passphrase: Secret, place: Place) -> dict[str, Any]:
@@ -196,12 +199,13 @@ def _prepare(store: Path, about: dict[str, Any], master: Secret, wish: Wish, cod
         counts = f"{ended.by_counter} tokens by counter wait for a resync, {ended.codes} codes and {ended.grants} grants ended"
         detail = f"backup of {made}: {counts}"
         append(connection, wish.now, Event("restore", actor=wish.actor, service="arenactl", detail=detail))
+        (noted,) = take_noted(connection)
     make_whole(store)
     with store.open("rb") as file:
         os.fsync(file.fileno())
     steps = code.window + code.next_code_reach
     counted = {"by_counter": ended.by_counter, "codes": ended.codes, "grants": ended.grants}
-    return {**counted, "head": str(head), "steps": steps}
+    return {**counted, "detail": detail, "row": str(Link(noted.row, noted.hash)), "head": str(head), "steps": steps}
 
 
 def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, full: bool) -> dict[str, Any]:
@@ -219,7 +223,13 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
             changes += _stage_config(found["config"], wish.config_path, staged)
         ended = found["ended"]
         lost = LostTime(Link.read(ended["head"]), wish.now, ended["steps"])
-        moved, opens = _change_places(place, (path, aside if full else None, lost), changes, stamp)
+
+        def tell() -> None:
+            row = Link.read(ended["row"])
+            event = Event("restore", actor=wish.actor, service="arenactl", detail=ended["detail"])
+            Journal(wish.journal, "arenactl", Vault(master).key_id, sentence).tell([Noted(wish.now, event, row.id, row.hash)])
+
+        moved, opens = _change_places(place, (path, aside if full else None, lost), changes, stamp, tell)
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
     finally:
@@ -239,7 +249,11 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
 
 
 def _change_places(
-    place: Place, store: tuple[Path, Path | None, LostTime], changes: list[tuple[Path | None, Path]], stamp: str
+    place: Place,
+    store: tuple[Path, Path | None, LostTime],
+    changes: list[tuple[Path | None, Path]],
+    stamp: str,
+    tell: Callable[[], None],
 ) -> tuple[list[str], int | None]:
     """While nothing runs: the store first, by which all else goes.
 
@@ -250,6 +264,7 @@ def _change_places(
     try:
         place.stop()
         opens: int | None = json.loads(as_owner(path.parent, lambda: _swap(path, aside, lost)))
+        tell()  # before anything that comes after it in the journal: `audit verify` goes by that
         kept += [str(aside)] if aside is not None else []
         kept += [one for one in (_move(new, where, stamp) for new, where in changes) if one]
     except BaseException:
