@@ -1,4 +1,4 @@
-"""Backups of a test's service, and its restore, as root makes them on a host."""
+"""Backups of a test's service, and their restore."""
 
 import time
 from pathlib import Path
@@ -42,9 +42,17 @@ class Place:
 
 
 def save(service: Service, file: Path, now: int | None = None) -> dict[str, Any]:
-    return back_up(service.config, file, PASSPHRASE, Secret(service.key), "uid:0", now or int(time.time()))
+    """A backup as the desk's service makes one."""
+    with file.open("xb") as out:
+        return back_up(service.config, out, PASSPHRASE, Secret(service.key), now or int(time.time()))
 
 
 def bring_back(service: Service, file: Path, passphrase: Secret = PASSPHRASE, **words: Any) -> dict[str, Any]:
-    wish = {"replace": True, "keep_config": False, "actor": "uid:0", "now": int(time.time())} | words
+    wish = {
+        "replace": True,
+        "keep_config": False,
+        "actor": "uid:0",
+        "now": int(time.time()),
+        "journal": service.journald,
+    } | words
     return restore.restore(Wish(service.config, file, **wish), passphrase, Place(service))

