@@ -199,13 +199,13 @@ def _prepare(store: Path, about: dict[str, Any], master: Secret, wish: Wish, cod
         counts = f"{ended.by_counter} tokens by counter wait for a resync, {ended.codes} codes and {ended.grants} grants ended"
         detail = f"backup of {made}: {counts}"
         append(connection, wish.now, Event("restore", actor=wish.actor, service="arenactl", detail=detail))
-        (noted,) = take_noted(connection)
+        (told,) = take_noted(connection)
     make_whole(store)
     with store.open("rb") as file:
         os.fsync(file.fileno())
     steps = code.window + code.next_code_reach
     counted = {"by_counter": ended.by_counter, "codes": ended.codes, "grants": ended.grants}
-    return {**counted, "detail": detail, "row": str(Link(noted.row, noted.hash)), "head": str(head), "steps": steps}
+    return {**counted, "detail": detail, "row": str(Link(told.row, told.hash)), "head": str(head), "steps": steps}
 
 
 def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, full: bool) -> dict[str, Any]:

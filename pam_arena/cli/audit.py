@@ -83,7 +83,8 @@ def verify(heads: tuple[str, ...], output: Output) -> None:
     found = client.get("/audit/verify")
     told, restores, unread = _read_journal(found["key"])
     wanted = [*heads, *(head for head in told if head not in heads), *(head for head in restores if head not in told)]
-    old, failed = 0, {}
+    old = 0
+    failed: dict[str, str] = {}
     for begin in range(0, len(wanted), _HEADS_A_REQUEST):
         seen = client.post("/audit/heads", body={"heads": wanted[begin : begin + _HEADS_A_REQUEST]})
         old += seen["too_old"]
