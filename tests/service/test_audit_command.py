@@ -168,7 +168,7 @@ def test_what_a_restore_lost_is_told_and_what_was_cut_off_since_is_found(
     for _ in range(2):
         deny(service, "alice", split("9999", "000000"))
     save(service, tmp_path / "saved")
-    for _ in range(2):
+    for _ in range(3):
         deny(service, "alice", split("9999", "000000"))
     before: list[Told] = [(row["id"], row["hash"].hex(), 100 + row["id"]) for row in service.rows(audit)]
     desk.process.terminate()
