@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from pam_arena.errors import ArenaError, ConfigError
+from pam_arena.errors import ArenaError
 
 from . import config as configuration
 from .owner import as_owner
@@ -41,8 +41,6 @@ def main(argv: list[str] | None = None) -> int:
     parts.add_parser("summary", help="the store's schema and how many rows it has, as JSON; used by arenactl support")
     parts.add_parser("make-key", help="make the master key at the first start; started by arenad-key.service")
     parts.add_parser("import-key", help="make the master key of what comes on stdin; used by arenactl key import")
-    saver = parts.add_parser("backup", help="make a backup under the passphrase on stdin; used by arenactl backup")
-    saver.add_argument("file", type=Path)
     bringer = parts.add_parser("restore", help="bring a backup back; used by arenactl restore")
     bringer.add_argument("file", type=Path)
     bringer.add_argument("--replace", action="store_true")
@@ -86,23 +84,18 @@ def _run(wanted: argparse.Namespace) -> int:
         print(importlib.import_module(".keyfile", __package__).make_key(configuration.load(wanted.config).store.url))
     elif wanted.part == "import-key":
         print(importlib.import_module(".keyfile", __package__).import_key(configuration.load(wanted.config).store.url))
-    elif wanted.part in ("backup", "restore"):
-        print(json.dumps(importlib.import_module(".house", __package__).move(wanted)))
+    elif wanted.part == "restore":
+        print(json.dumps(importlib.import_module(".house", __package__).bring_back(wanted)))
     else:
         _config(wanted)
     return 0
 
 
 def _config(wanted: argparse.Namespace) -> None:
-    config = configuration.load(wanted.config)
     if wanted.what == "show":
-        print(json.dumps(configuration.show(config), indent=1))
+        print(json.dumps(configuration.show(configuration.load(wanted.config)), indent=1))
         return
-    templates = importlib.import_module(".letters.templates", __package__)
-    if faults := configuration.check_groups(config) + templates.check(wanted.config.with_name(templates.FOLDER)):
-        raise ConfigError("; ".join(faults))
-    stolen_key, known_pin = configuration.guess_bounds(config)
-    print(json.dumps({"file": str(wanted.config), "verdict": "good", "stolen_key": stolen_key, "known_pin": known_pin}))
+    print(json.dumps(importlib.import_module(".configcheck", __package__).check(wanted.config)))
 
 
 if __name__ == "__main__":

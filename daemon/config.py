@@ -187,7 +187,7 @@ _ATTRIBUTE = {"from": "sender"}
 class _Files:
     """What the files say, merged, and which of them said each key last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None) -> None:
         self.path = path
         self.top: dict[str, Any] = {}
         self.sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
@@ -195,7 +195,7 @@ class _Files:
         self.peers: dict[str | int, Peer] = {}
         self._said: dict[str, Path] = {}
         for file in [path, *sorted(path.with_name(path.name + ".d").glob("*.toml"))]:
-            self._merge(file, _parse(file))
+            self._merge(file, _parse(file, text if file == path else None))
 
     def refuse(self, keys: list[str], allowed: str) -> ConfigError:
         """The error of keys that contradict each other: it names the last file that said one of them."""
@@ -251,9 +251,12 @@ class _Files:
         return read
 
 
-def load(path: Path = DEFAULT_PATH) -> Config:
-    """Read and check the configuration. Raises ConfigError naming file, key and what is allowed."""
-    files = _Files(path)
+def load(path: Path = DEFAULT_PATH, text: str | None = None) -> Config:
+    """Read and check the configuration; `text`, if any, in the place of what the file `path` has, with its drop-ins.
+
+    Raises ConfigError naming file, key and what is allowed.
+    """
+    files = _Files(path, text)
     default = evolve(Service(), **files.services.pop("default"))
     config = Config(
         **files.top,
@@ -272,9 +275,9 @@ def _service(default: Service, own: dict[str, Any]) -> Service:
     return evolve(service, grant=0.0) if "grant" not in own and _excludes_grant(service) else service
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path, text: str | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8") if text is None else text)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

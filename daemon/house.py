@@ -1,4 +1,4 @@
-"""Backup and restore as root runs them on a host: systemd's units and the sealed key around the store."""
+"""A restore as root runs it on a host: systemd's units and the sealed key around the store."""
 
 import argparse
 import os
@@ -11,7 +11,6 @@ from typing import Any
 from pam_arena.errors import ArenaError, Refusal, ServiceDown, VaultError
 from pam_arena.secret import Secret
 
-from .backup import back_up
 from .keyfile import SEALED, open_key, seal_beside
 from .restore import Wish, restore
 from .vault import Vault
@@ -48,20 +47,16 @@ class ThisHost:
         return SEALED
 
 
-def move(wanted: argparse.Namespace) -> dict[str, Any]:
-    """Do what the command line says: part, config, file; a restore's replace and keep_config. Raises ArenaError."""
+def bring_back(wanted: argparse.Namespace) -> dict[str, Any]:
+    """Do what the command line says: config, file, replace, keep_config, journal. Raises ArenaError."""
     if os.geteuid() != 0:
-        raise Refusal(f"{wanted.part}: only root may: it holds the master key")
+        raise Refusal("restore: only root may: it stops the service, and puts a master key in place")
     passphrase = Secret(sys.stdin.readline().rstrip("\n").encode())
     # sudo's own word for who is behind root; it decides nothing.
     actor = f"uid:{os.environ.get('SUDO_UID') or os.getuid()}"
-    now, file = int(time.time()), wanted.file.absolute()
-    if wanted.part == "restore":
-        return restore(Wish(wanted.config, file, wanted.replace, wanted.keep_config, actor, now), passphrase, ThisHost())
-    master = open_key()
-    if master is None:
-        raise VaultError(f"there is no master key at {SEALED}: bring it back by `arenactl key import FILE`")
-    return back_up(wanted.config, file, passphrase, master, actor, now)
+    file = wanted.file.absolute()
+    wish = Wish(wanted.config, file, wanted.replace, wanted.keep_config, actor, int(time.time()), wanted.journal)
+    return restore(wish, passphrase, ThisHost())
 
 
 def _systemctl(*words: str) -> None:

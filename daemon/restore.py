@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
@@ -18,15 +19,17 @@ from attrs import frozen
 from pam_arena.errors import ArenaError, Refusal, ServiceDown, StoreError, VaultError
 from pam_arena.secret import Secret
 
-from .audit import Event, append
+from .audit import Event, Noted, append, take_noted
 from .backup import ABOUT, CONFIG, FORMAT, KEY, STORE, alone, config_files, sync_folder
-from .config import load
+from .config import JOURNAL, Code, load
+from .journal import Journal, sentence
 from .keyfile import noted_key
 from .owner import as_owner
 from .sealedfile import CHUNK, SealedReader
+from .store.audits import Link, read_head
 from .store.engine import open_store, read_only, store_path
 from .store.migrate import migrate
-from .store.restored import InUse, carry_over, count_people, end_what_was_used, make_whole
+from .store.restored import InUse, LostTime, carry_over, count_people, end_what_was_used, make_whole
 from .vault import Vault
 
 _SMALL = 1024 * 1024  # bytes of any part but the store
@@ -55,7 +58,7 @@ class Place(Protocol):
 
 @frozen
 class Wish:
-    """What a restore is asked for; actor and now are for the audit."""
+    """What a restore is asked for; actor and now are for the audit. journal: journald's socket."""
 
     config_path: Path
     file: Path
@@ -63,6 +66,7 @@ class Wish:
     keep_config: bool
     actor: str
     now: int
+    journal: Path = JOURNAL
 
 
 def restore(wish: Wish, passphrase: Secret, place: Place) -> dict[str, Any]:
@@ -122,8 +126,8 @@ def _unpack(file: BinaryIO, wish: Wish, path: Path, passphrase: Secret) -> str:
         if wish.now < about["made_at"]:
             made = datetime.datetime.fromtimestamp(about["made_at"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             raise Refusal(f"{name}: was made at {made}, and this host's clock is behind that: set the clock first")
-        window = _window(parts, wish, folder, path)
-        ended = _prepare(folder / STORE, about, master, wish, window)
+        code = _code(parts, wish, folder, path)
+        ended = _prepare(folder / STORE, about, master, wish, code)
         key = base64.b64encode(master.reveal()).decode()
         config = {name: [mode, base64.b64encode(content).decode()] for name, (mode, content) in parts.items()}
         return json.dumps({"about": about, "key": key, "config": config, "ended": ended})
@@ -164,10 +168,10 @@ def _is_config(name: str) -> bool:
     return inside and (len(path.parts) == 2 or path.parts[1] in ("arena.toml.d", "mail")) and len(path.parts) < 6
 
 
-def _window(parts: dict[str, tuple[int, bytes]], wish: Wish, folder: Path, path: Path) -> int:
-    """The window of the configuration that will be in force, which has to be a good one, and to name this store."""
+def _code(parts: dict[str, tuple[int, bytes]], wish: Wish, folder: Path, path: Path) -> Code:
+    """[code] of the configuration that will be in force, which has to be a good one, and to name this store."""
     if wish.keep_config:
-        return load(wish.config_path).code.window
+        return load(wish.config_path).code
     for name, (_, content) in parts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -177,10 +181,10 @@ def _window(parts: dict[str, tuple[int, bytes]], wish: Wish, folder: Path, path:
             f"the backup's configuration keeps the store at {store_path(config.store.url)}, and this host's at {path}:"
             " make them the same, or leave this host's as it is with --keep-config"
         )
-    return config.code.window
+    return config.code
 
 
-def _prepare(store: Path, about: dict[str, Any], master: Secret, wish: Wish, window: int) -> dict[str, int]:
+def _prepare(store: Path, about: dict[str, Any], master: Secret, wish: Wish, code: Code) -> dict[str, Any]:
     """Bring the copy to this release's schema, and end what may have been used since."""
     url = f"sqlite:///{store}"
     make_whole(store)
@@ -190,14 +194,18 @@ def _prepare(store: Path, about: dict[str, Any], master: Secret, wish: Wish, win
         raise VaultError(f"{wish.file}: its store was made under master key {noted}, and its key is {key_id}")
     made = datetime.datetime.fromtimestamp(about["made_at"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     with open_store(url).begin() as connection:
-        ended = end_what_was_used(connection, wish.now, window)
+        head = read_head(connection)
+        ended = end_what_was_used(connection, wish.now, code.window)
         counts = f"{ended.by_counter} tokens by counter wait for a resync, {ended.codes} codes and {ended.grants} grants ended"
         detail = f"backup of {made}: {counts}"
         append(connection, wish.now, Event("restore", actor=wish.actor, service="arenactl", detail=detail))
+        (told,) = take_noted(connection)
     make_whole(store)
     with store.open("rb") as file:
         os.fsync(file.fileno())
-    return {"by_time": ended.by_time, "by_counter": ended.by_counter, "codes": ended.codes, "grants": ended.grants}
+    steps = code.window + code.next_code_reach
+    counted = {"by_counter": ended.by_counter, "codes": ended.codes, "grants": ended.grants}
+    return {**counted, "detail": detail, "row": str(Link(told.row, told.hash)), "head": str(head), "steps": steps}
 
 
 def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, full: bool) -> dict[str, Any]:
@@ -213,7 +221,15 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
             changes.append((staged[-1], place.key_path()))
         if not wish.keep_config:
             changes += _stage_config(found["config"], wish.config_path, staged)
-        moved = _change_places(place, path, aside if full else None, changes, stamp)
+        ended = found["ended"]
+        lost = LostTime(Link.read(ended["head"]), wish.now, ended["steps"])
+
+        def tell() -> None:
+            row = Link.read(ended["row"])
+            event = Event("restore", actor=wish.actor, service="arenactl", detail=ended["detail"])
+            Journal(wish.journal, "arenactl", Vault(master).key_id, sentence).tell([Noted(wish.now, event, row.id, row.hash)])
+
+        moved, opens = _change_places(place, (path, aside if full else None, lost), changes, stamp, tell)
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
     finally:
@@ -224,21 +240,31 @@ def _put_in_place(wish: Wish, found: dict[str, Any], path: Path, place: Place, f
         "made_at": found["about"]["made_at"],
         "holders": found["about"]["holders"],
         "tokens": found["about"]["tokens"],
-        "wait_for_resync": found["ended"]["by_counter"],
-        "codes_ended": found["ended"]["codes"],
-        "grants_ended": found["ended"]["grants"],
+        "keys_by_time_work_at": opens,
+        "wait_for_resync": ended["by_counter"],
+        "codes_ended": ended["codes"],
+        "grants_ended": ended["grants"],
         "kept_aside": moved,
     }
 
 
 def _change_places(
-    place: Place, path: Path, aside: Path | None, changes: list[tuple[Path | None, Path]], stamp: str
-) -> list[str]:
-    """While nothing runs: the store first, by which all else goes; returns the names of what is kept aside."""
+    place: Place,
+    store: tuple[Path, Path | None, LostTime],
+    changes: list[tuple[Path | None, Path]],
+    stamp: str,
+    tell: Callable[[], None],
+) -> tuple[list[str], int | None]:
+    """While nothing runs: the store first, by which all else goes.
+
+    Returns the names of what is kept aside, and when all keys by time work, in seconds since 1970 UTC.
+    """
+    path, aside, lost = store
     kept: list[str] = []
     try:
         place.stop()
-        as_owner(path.parent, lambda: _swap(path, aside))
+        opens: int | None = json.loads(as_owner(path.parent, lambda: _swap(path, aside, lost)))
+        tell()  # before anything that comes after it in the journal: `audit verify` goes by that
         kept += [str(aside)] if aside is not None else []
         kept += [one for one in (_move(new, where, stamp) for new, where in changes) if one]
     except BaseException:
@@ -249,7 +275,7 @@ def _change_places(
     except ArenaError as error:
         where = f"; what was there is kept: {', '.join(kept)}" if kept else ""
         raise ServiceDown(f"the backup is in place{where}; but {error}") from None
-    return kept
+    return kept, opens
 
 
 def _free_name(path: Path, stamp: str) -> Path:
@@ -258,15 +284,19 @@ def _free_name(path: Path, stamp: str) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def _swap(path: Path, aside: Path | None) -> str:
-    """The prepared store in the place of the old one, whose last writes are brought into its one file first."""
+def _swap(path: Path, aside: Path | None, lost: LostTime) -> str:
+    """The prepared store in the place of the old one, whose last writes are brought into its one file first.
+
+    Returns when all keys by time work, as JSON.
+    """
+    fresh, opens, told = _staging(path) / STORE, None, False
     if path.exists():
         for name in path.parent.glob(f"{path.name}.before-*"):
             if name.samefile(path):  # of a restore that was killed here
                 name.unlink()
         try:
             make_whole(path, check=False)  # that would take seconds, and it is going to be put aside
-            carry_over(_staging(path) / STORE, path)
+            opens, told = carry_over(fresh, path, lost), True
         except InUse:
             raise
         except StoreError:
@@ -277,12 +307,14 @@ def _swap(path: Path, aside: Path | None) -> str:
                     os.rename(beside, aside.with_name(aside.name + side))
         if aside is not None:
             os.link(path, aside)
+    if not told:
+        opens = carry_over(fresh, None, lost)
     for side in _SIDES:  # SQLite would take the old store's log for the new one's
         path.with_name(path.name + side).unlink(missing_ok=True)
     sync_folder(path.parent)
-    os.rename(_staging(path) / STORE, path)
+    os.rename(fresh, path)
     sync_folder(path.parent)
-    return ""
+    return json.dumps(opens)
 
 
 def _stage_config(parts: dict[str, Any], config_path: Path, staged: list[Path]) -> list[tuple[Path | None, Path]]:

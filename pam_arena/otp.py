@@ -114,7 +114,9 @@ class Enrolment:
 def _checked(seed: bytes) -> Secret:
     low, high = SEED_BYTES
     if not low <= len(seed) <= high:
-        raise SeedError(f"the seed has {len(seed) * 8} bits; {low * 8} to {high * 8} are allowed (RFC 4226 section 4)")
+        allowed = f"{low * 8} to {high * 8} are allowed (RFC 4226 section 4)"
+        remedy = ": make a new key, arenactl token add --qr" if len(seed) < low else ""
+        raise SeedError(f"the seed has {len(seed) * 8} bits; {allowed}{remedy}")
     return Secret(seed)
 
 

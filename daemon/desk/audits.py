@@ -185,14 +185,15 @@ def check_heads(connection: Connection, caller: Caller, wanted: dict[str, Any]) 
     if not isinstance(heads, list) or len(heads) > _MOST_HEADS or not all(isinstance(head, str) for head in heads):
         raise Refusal(f"heads: allowed: a list of up to {_MOST_HEADS} heads, each ID:HASH or HASH")
     anchor, newest = store.read_anchor(connection), store.read_head(connection)
-    old, problems = 0, []
+    old, failed, problems = 0, [], []
     for head in heads:
         link = _read_head(head)
         if link.id and link.id < anchor.id:
             old += 1
         elif problem := _why_not(connection, link, anchor, newest):
+            failed.append(head)
             problems.append(problem)
-    return {"checked": len(heads) - old, "too_old": old, "problems": problems}
+    return {"checked": len(heads) - old, "too_old": old, "failed": failed, "problems": problems}
 
 
 def _read_head(text: str) -> store.Link:
@@ -212,7 +213,8 @@ def _why_not(connection: Connection, link: store.Link, anchor: store.Link, newes
         return "" if known else f"no row has the hash {link.hash.hex()} any more: rows were taken away or changed"
     if link.id > newest.id:
         return (
-            f"row {link.id} is missing: the audit ends at row {newest.id}. Its end was cut off, or an older backup was restored"
+            f"row {link.id} is missing: the audit ends at row {newest.id}. Its end was cut off, or the store was replaced by an"
+            " older one, and not by arenactl restore"
         )
     found = anchor.hash if link.id == anchor.id else store.hash_of(connection, link.id)
     if found is None:

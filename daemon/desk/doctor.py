@@ -23,7 +23,7 @@ from .caller import Caller, Connection, Result
 _SHOWN = 5  # names in a sentence
 _LEAST_FREE = 200 * 2**20  # bytes on the store's disk: below, a burst of audit rows may fill it
 _LARGE_WAL = 256 * 2**20  # bytes: something holds a read open, or the disk is too slow for checkpoints
-_CHANGES = ("pam-enable", "pam-confirm", "pam-disable", "pam-revert")
+_CHANGES = ("pam-begin", "pam-enable", "pam-confirm", "pam-disable", "pam-revert")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -58,6 +58,10 @@ MAY: dict[str, frozenset[Role]] = {
     "metrics": _BOTH,
     "doctor": _BOTH,
     "pam enable": _ADMIN,
+    "config show": _BOTH,  # anybody may read the file
+    "config check": _BOTH,
+    "migrate": _BOTH,  # how it stands alone: root migrates
+    "backup": _ADMIN,  # the master key is in it
     "key status": _ADMIN,
     "key export": _ADMIN,
 }

@@ -16,6 +16,7 @@ from pam_arena.secret import Secret
 
 from ..config import Config
 from ..keyfile import SEALED, export_key, noted_key
+from ..letters.templates import FOLDER
 from ..outbox import Outbox
 from ..sockets import peer_uid
 from ..store.engine import Reader
@@ -45,7 +46,9 @@ from .body import Kind, read_body
 from .caller import Caller, Connection
 from .dates import read_until
 from .importing import Importing, import_routes
+from .premises import premises_routes
 from .roles import MAY, roles_of
+from .saving import backup_route
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Verb = Callable[..., Any]
@@ -66,7 +69,7 @@ _NEW_TOKEN: dict[str, Kind] = {
 class Desk:
     """The verbs' surroundings, the time of the last request, and how many are under way.
 
-    spool: where mails wait; templates: their texts; counts: the file that the login daemon leaves its counts in.
+    config_path: arena.toml; spool: where mails wait; counts: the file that the login daemon leaves its counts in.
     """
 
     def __init__(
@@ -77,12 +80,13 @@ class Desk:
         writer: Writer,
         reader: Reader,
         *,
+        config_path: Path,
         spool: Path,
-        templates: Path,
         counts: Path,
     ) -> None:
         self.config, self.vault, self.master, self.writer, self.reader = config, vault, master, writer, reader
-        self.spool, self._templates, self.counts = spool, templates, counts
+        self.config_path, self.spool, self.counts = config_path, spool, counts
+        self._templates = config_path.with_name(FOLDER)
         self.last, self.under_way = time.monotonic(), 0
         self.importing = Importing(self, Hasher())
 
@@ -203,6 +207,8 @@ def routes(desk: Desk) -> list[web.RouteDef]:
         lists("/pam/entered", "pam enable", doctor.list_entered),
         lists("/pam/granted", "pam enable", doctor.list_granted, "service", "since"),
         does_as_told("/pam/{service}/changes", "pam enable", doctor.note_change, "service", event=str, detail=str),
+        *premises_routes(desk),
+        backup_route(desk),
         web.get("/key", _key_status(desk)),
         web.post("/key/export", _key_export(desk)),
     ]

@@ -19,7 +19,6 @@ from pam_arena.errors import ArenaError, Refusal, SeedError, StoreError
 from ..config import COUNTS
 from ..journal import Journal
 from ..keyfile import noted_key
-from ..letters.templates import FOLDER
 from ..outbox import settle_held
 from ..sockets import activated_socket
 from ..store.engine import Reader, open_store, store_path, unwritable
@@ -83,8 +82,8 @@ def run(config_path: Path, spool: Path, runtime: Path, journal_path: Path) -> in
             writer.submit(lambda connection: settle_held(connection, spool)).result()
         except StoreError as error:  # what needs the spool will say so; all else goes on
             log.error("%s", error)
-        templates, counts = config_path.with_name(FOLDER), runtime / COUNTS
-        desk = Desk(config, vault, master, writer, Reader(engine), spool=spool, templates=templates, counts=counts)
+        counts = runtime / COUNTS
+        desk = Desk(config, vault, master, writer, Reader(engine), config_path=config_path, spool=spool, counts=counts)
         asyncio.run(_serve(desk, settings, listening))
     finally:
         writer.close()

@@ -127,6 +127,7 @@ _EVENTS: dict[str, str] = {
     "audit-drop": "old rows of the audit dropped",
     "backup": "backup made",
     "restore": "restored from a backup",
+    "pam-begin": "PAM's files are about to be changed",
     "pam-enable": "PAM asks for a code, until it is confirmed or taken back",
     "pam-confirm": "PAM's change confirmed",
     "pam-disable": "PAM asks for no code any more",

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from pam_arena.errors import StoreError
 
+from .audits import Link
 from .inventory import Row
 from .schema import HELD, NOBODY, State, holder, recovery, session_grant, token
 
@@ -20,6 +21,16 @@ _CARRY = """
     UPDATE main.token SET last_step = was.last_step FROM replaced.token AS was
     WHERE was.serial = main.token.serial AND was.last_step > main.token.last_step
     AND main.token.kind = 'totp' AND main.token.state != 'decoy'
+"""
+_CONTINUES = "SELECT count(*) FROM replaced.audit WHERE id = ? AND hash = ?"
+_RAISE = """
+    UPDATE token SET last_step = max(last_step, ? / period + drift + ?) WHERE kind = 'totp' AND state != 'decoy'
+"""
+_RAISE_UNKNOWN = _RAISE + " AND serial NOT IN (SELECT serial FROM replaced.token)"
+# When each shows the first code that works, if its clock runs as the backup says.
+_OPEN = """
+    SELECT max((last_step + 1 - drift) * period) FROM main.token
+    WHERE kind = 'totp' AND state IN ('active', 'staged') AND holder_id IS NOT NULL
 """
 
 
@@ -48,19 +59,42 @@ def end_what_was_used(connection: sa.engine.Connection, now: int, window: int) -
     return Ended(by_time, by_counter, codes, grants)
 
 
-def carry_over(path: Path, replaced: Path) -> None:
-    """Refuse also what the replaced store says was used: a drift learnt since the backup reaches beyond the window of it."""
+@frozen
+class LostTime:
+    """The time of which a backup knows nothing: the newest link of its audit, the restore's time in seconds since 1970 UTC,
+    and how many steps beyond its drift a key can have shown codes by then, by the window and the reach of the next code."""
+
+    head: Link
+    until: int
+    steps: int
+
+
+def carry_over(path: Path, replaced: Path | None, lost: LostTime) -> int | None:
+    """Refuse also what may have been used with a drift that grew since the backup; returns when all keys by time work again.
+
+    The replaced store knows what was used, if the backup is one of its own past: its audit has the backup's newest row.
+    Of another one, or without one, nobody knows: a code of a step still to come may have been shown before by a key whose
+    clock had run ahead, and be the same. So all that login would follow such a clock to are refused. In seconds since
+    1970 UTC, of keys whose drift is as the backup says; None: nobody has one.
+    """
     try:
         connection = sqlite3.connect(path, timeout=10)
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("ATTACH ? AS replaced", (str(replaced),))
+            if replaced is not None:
+                connection.execute("ATTACH ? AS replaced", (str(replaced),))
             with connection:
-                connection.execute(_CARRY)
+                known = False
+                if replaced is not None:
+                    connection.execute(_CARRY)
+                    known = connection.execute(_CONTINUES, (lost.head.id, lost.head.hash)).fetchone()[0] == 1
+                connection.execute(_RAISE_UNKNOWN if known else _RAISE, (lost.until, lost.steps))
+                opens: int | None = connection.execute(_OPEN).fetchone()[0]
+                return opens
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise StoreError(f"the store {replaced} cannot be read: {error}") from None
+        raise StoreError(f"the store {replaced or path} cannot be read: {error}") from None
 
 
 def count_people(connection: sa.engine.Connection) -> Row:

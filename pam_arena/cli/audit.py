@@ -81,18 +81,24 @@ def verify(heads: tuple[str, ...], output: Output) -> None:
     """Whether no row was changed, taken out or moved, by the chain and by the heads that the journal keeps."""
     client = DeskClient(timeout=_VERIFY_SECONDS)
     found = client.get("/audit/verify")
-    known, unread = _heads_in_journal(found["key"])
-    wanted = [*heads, *known]
-    old, problems = 0, [found["problem"]] if found["problem"] else []
+    told, restores, unread = _read_journal(found["key"])
+    wanted = [*heads, *(head for head in told if head not in heads), *(head for head in restores if head not in told)]
+    old = 0
+    failed: dict[str, str] = {}
     for begin in range(0, len(wanted), _HEADS_A_REQUEST):
         seen = client.post("/audit/heads", body={"heads": wanted[begin : begin + _HEADS_A_REQUEST]})
         old += seen["too_old"]
-        problems += seen["problems"]
+        failed |= dict(zip(seen["failed"], seen["problems"], strict=True))
+    lost = _lost_by_restores({head: told[head] for head in failed if head in told and head not in heads}, restores, failed)
+    explained = {head for one in lost.values() for head in one}
+    problems = [found["problem"]] if found["problem"] else []
+    problems += [problem for head, problem in failed.items() if head not in explained]
     values = {
         "verdict": "broken" if problems else "good",
         **{name: found[name] for name in ("rows", "first", "head", "dropped", "row", "kind")},
         "heads_checked": len(wanted) - old,
-        "journal": unread or f"{len(known)} heads",
+        "journal": unread or f"{len(told)} heads",
+        "restored": [_what_was_lost(restores[restore], lost[restore]) for restore in lost],
         "problems": problems if output.is_json else problems[:1],
     }
     output.record(values)
@@ -101,23 +107,57 @@ def verify(heads: tuple[str, ...], output: Output) -> None:
         sys.exit(_REFUSED)
 
 
-def _heads_in_journal(key: str) -> tuple[list[str], str]:
-    """(the heads that arenad told the journal of this store, why they cannot be read)."""
-    found: dict[str, None] = {}
-    for match in (["-n", str(_LAST_ENTRIES), *_UNITS], [*_UNITS, "ARENA_EVENT=audit-head"]):
+def _lost_by_restores(missing: dict[str, int], restores: dict[str, int], failed: dict[str, str]) -> dict[str, list[str]]:
+    """Which of the heads that are gone went with a restore, by the restore: those told before it, of its row or a later one.
+
+    A restore counts if its row is in the chain, and root told the journal of that very row: who can only write the store
+    cannot do the latter. What was told after it must be there.
+    """
+    lost: dict[str, list[str]] = {}
+    for restore, at in restores.items():
+        if restore not in failed:
+            gone = [head for head, told in missing.items() if told < at and _row(head) >= _row(restore)]
+            lost |= {restore: gone} if gone else {}
+    return lost
+
+
+def _what_was_lost(at: int, heads: list[str]) -> str:
+    rows = sorted(map(_row, heads))
+    which = f"row {rows[0]}" if rows[0] == rows[-1] else f"rows {rows[0]} to {rows[-1]}"
+    return f"{plain('at', at // 10**6)}, from a backup: {which} of the time after it are in the journal, and not in this store"
+
+
+def _row(head: str) -> int:
+    return int(head.partition(":")[0])
+
+
+def _read_journal(key: str) -> tuple[dict[str, int], dict[str, int], str]:
+    """(the heads that arenad told the journal of this store, the rows of its restores, why they cannot be read).
+
+    Each with when it was told last, in microseconds since 1970 UTC by the journal's own clock.
+    """
+    heads: dict[str, int] = {}
+    restores: dict[str, int] = {}
+    wanted = (
+        (heads, ["-n", str(_LAST_ENTRIES), *_UNITS]),
+        (heads, [*_UNITS, "ARENA_EVENT=audit-head"]),
+        (restores, ["_UID=0", "ARENA_EVENT=restore"]),
+    )
+    for found, match in wanted:
         command = ["journalctl", "--quiet", "--no-pager", "-o", "json"]
         command += ["--output-fields=ARENA_AUDIT_ROW,ARENA_AUDIT_HASH,ARENA_KEY", *match]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         except OSError as error:
-            return list(found), f"journalctl: {error.strerror}"
+            return heads, restores, f"journalctl: {error.strerror}"
         if done.returncode and not done.stdout:
-            return list(found), "cannot be read: be root, or in the group systemd-journal"
+            return heads, restores, "cannot be read: be root, or in the group systemd-journal"
         for line in done.stdout.splitlines():
             entry = json.loads(line)
             if entry.get("ARENA_KEY") == key and isinstance(entry.get("ARENA_AUDIT_ROW"), str):
-                found[f"{entry['ARENA_AUDIT_ROW']}:{entry['ARENA_AUDIT_HASH']}"] = None
-    return list(found), ""
+                head = f"{entry['ARENA_AUDIT_ROW']}:{entry['ARENA_AUDIT_HASH']}"
+                found[head] = max(found.get(head, 0), int(entry["__REALTIME_TIMESTAMP"]))
+    return heads, restores, ""
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """The client of desk.sock. A failure ends the command with its sentence on stderr and the exit status of its kind."""
 
+import json
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import click
@@ -63,6 +64,19 @@ class DeskClient:
     def text(self, *parts: str, accept: str) -> str:
         """Ask for something that is no JSON, in a form of HTTP's Accept."""
         return self._request("GET", parts, headers={"Accept": accept}).text
+
+    def save(self, path: str, *, body: dict[str, Any], out: BinaryIO) -> None:
+        """Have something sent that may be large, into a file. Raises OSError where that cannot be written."""
+        try:
+            with self._connect() as client, client.stream("POST", f"http://desk{path}", json=body) as response:
+                if response.is_success:
+                    for content in response.iter_bytes():
+                        out.write(content)
+                    return
+                answer = json.loads(response.read())
+        except (httpx.HTTPError, ValueError) as error:
+            raise Failure(_down(self._path, error), _DOWN) from None
+        raise Failure(str(answer.get("error", "refused")), int(answer.get("exit", 1)))
 
     def _request(self, method: str, parts: tuple[str, ...], **what: Any) -> httpx.Response:
         path = "".join(part if n % 2 == 0 else quote(part, safe="") for n, part in enumerate(parts))

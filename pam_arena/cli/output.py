@@ -21,7 +21,7 @@ _TIMES = frozenset(
         *("at", "created_at", "used_at", "pin_set_at", "new_pin_until", "granted_at", "valid_until", "wait_until", "seen_at"),
         *("last_login_at", "next_code_at", "resync_at"),
         *("decided_at", "written_at", "next_try_at"),
-        *("made_at", "exported_at"),
+        *("made_at", "exported_at", "keys_by_time_work_at"),
     )
 )
 

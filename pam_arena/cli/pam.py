@@ -9,7 +9,6 @@ import difflib
 import os
 import shutil
 import sys
-import syslog
 import tempfile
 import time
 from collections.abc import Iterator
@@ -48,6 +47,7 @@ from .host.sshd_report import connection_of, judge_sshd, read_settings
 from .host.sudoers import is_sudoer
 from .host.timer import cancel, schedule
 from .output import Output, format_option
+from .pam_notes import begin, came_in, moment, note
 from .trial import hold_trial
 
 _WITHIN = 300  # seconds to confirm
@@ -109,6 +109,7 @@ def pam_enable(service: str, arena_first: bool, user: str | None, yes: bool, wit
         _ask(f"Change these files? {person['name']} will be asked to log in once", yes)
         stack = "arena-first" if arena_first else "password-first"
         manifest = Manifest(service, stack, int(time.time()), True, read_session(), person["name"])
+        begin(service, f"enable, {stack}")
         manifest = _change(manifest, changes, within)
         try:
             tried = _try_out(manifest)
@@ -118,7 +119,7 @@ def pam_enable(service: str, arena_first: bool, user: str | None, yes: bool, wit
             left = _take_back(service, "pam-revert", only_pending=True)
             click.echo("\n".join(left) or f"everything was put back: {service} is as it was", err=True)
             raise
-        _note(service, "pam-enable", f"{stack}, shown by {person['name']}")
+        note(service, "pam-enable", f"{stack}, shown by {person['name']}")
         if not person["codes_left"]:
             _give_codes(person["name"])
     output.record(
@@ -126,7 +127,7 @@ def pam_enable(service: str, arena_first: bool, user: str | None, yes: bool, wit
             "service": service,
             "stack": stack,
             "tried": tried,
-            "taken back at": _moment(time.time() + within),
+            "taken back at": moment(time.time() + within),
             "unless": f"arenactl pam confirm {service}    from a second session, within {within} s",
         }
     )
@@ -147,14 +148,15 @@ def pam_confirm(service: str | None, yes: bool, output: Output) -> None:
         for manifest in pending:
             if shared := what_is_shared(manifest.by, read_session()):
                 raise Refusal(f"this is the session that made the change ({shared}): log in anew, and confirm from there")
-            came = _came_in(manifest)
+            came = came_in(manifest)
             if not came:
                 _ask(f"Nobody came in at {manifest.service} by a code since. Confirm all the same?", yes)
+            begin(manifest.service, "confirm")
             with locked():  # only now: while somebody thinks about the question, the timer must be able to take back
                 _still_there(manifest)
                 confirm(manifest)
                 cancel(manifest.service)
-            _note(manifest.service, "pam-confirm", manifest.stack)
+            note(manifest.service, "pam-confirm", manifest.stack)
             rows.append({"service": manifest.service, "stays": True, "seen": came})
     output.table(rows, ("service", "stays", "seen"))
 
@@ -175,6 +177,7 @@ def pam_disable(service: str | None, revert: bool, yes: bool, output: Output) ->
         else:
             found = [_known(str(service)).service]
             _ask(f"Put the files of {service} back as they were?", yes)
+            begin(found[0], "disable", must=False)
         rows = [{"service": one, "left": _take_back(one, "pam-revert" if revert else "pam-disable", revert)} for one in found]
     output.table(rows, ("service", "left"))
     if any(row["left"] for row in rows):
@@ -349,36 +352,13 @@ def _take_back(service: str, event: str, only_pending: bool = False) -> list[str
             else:
                 left.append(f"sshd was not reloaded, because of sshd -t: {complaint.strip()}")
         cancel(service)
-    _note(service, event, "; ".join(left))
+    note(service, event, "; ".join(left))
     return left
-
-
-def _came_in(manifest: Manifest) -> str:
-    """Who came in at the service by a code since it was enabled; '' for nobody, or if the desk cannot say."""
-    try:
-        found = DeskClient().get("/pam/granted", query={"service": manifest.service, "since": str(manifest.at)})
-    except Failure:
-        return ""
-    return f"{found[0]['name']} at {_moment(found[0]['at'])}" if found else ""
-
-
-def _note(service: str, event: str, detail: str) -> None:
-    """Into the audit, if the desk is there, and into the journal in any case: files must come back without a service too."""
-    syslog.openlog("arenactl", 0, syslog.LOG_AUTHPRIV)
-    syslog.syslog(syslog.LOG_NOTICE, f"{event} {service}: {detail}" if detail else f"{event} {service}")
-    try:
-        DeskClient().post("/pam/", service, "/changes", body={"event": event, "detail": detail})
-    except Failure as failure:
-        click.echo(f"not in the audit: {failure.message}", err=True)
 
 
 def _give_codes(name: str) -> None:
     click.echo(f"Codes for {name}, in case of a lost key. They are shown this once; keep them off this host.", err=True)
     show_codes(DeskClient().post("/holders/", name, "/codes/emergency"), Output("table"), err=True)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S %Z")
 
 
 def _day(seconds: int) -> str:

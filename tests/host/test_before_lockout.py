@@ -5,7 +5,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from holders import ASK_CODE, ASK_PIN, PIN, Holder, password, play, reference
@@ -247,6 +247,8 @@ def test_enabled_by_a_real_login_and_confirmed_from_a_second_session(spare: Host
         shell.send("arenactl pam confirm")
         shell.expect(r"this is the session that made the change \(the terminal\)")
     assert "not confirmed yet" in spare.arenactl("pam", "status", "-o", "csv").stdout
+    trial = spare.dialogue(["arenactl", "try", "sshd", entered.name])
+    play(trial, [password(), *entered.steps()], "sshd opens the session")
     second = spare.ssh(entered.name, "sudo arenactl pam confirm -o json")
     steps = [password(), *entered.steps(), (r"password for", PASSWORD, "password")]
     told = play(second, steps, r'"stays": true')
@@ -261,7 +263,7 @@ def test_enabled_by_a_real_login_and_confirmed_from_a_second_session(spare: Host
     assert (twice.returncode, "sshd is enabled already" in twice.stderr) == (REFUSED, True)
     assert spare.arenactl("pam", "disable", "sshd", "--yes").returncode == DONE
     events = [row[0] for row in spare.in_store("SELECT event FROM audit WHERE event LIKE 'pam-%' ORDER BY id")]
-    assert events == ["pam-enable", "pam-confirm", "pam-disable"]
+    assert events == ["pam-begin", "pam-enable", "pam-begin", "pam-confirm", "pam-begin", "pam-disable"]
 
 
 def test_a_refused_login_puts_everything_back_at_once(spare: Host, entered: Holder) -> None:
@@ -271,11 +273,15 @@ def test_a_refused_login_puts_everything_back_at_once(spare: Host, entered: Hold
     assert not CODE.search(dialogue.transcript)
 
 
-def wait_until_gone(host: Host, seconds: float) -> None:
+def wait(done: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
-    while host.run("ls", STATE, check=False).stdout not in ("", "lock\n"):
-        assert time.monotonic() < end, host.run("journalctl", "-n", "30", "--no-pager").stdout
+    while not done():
+        assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def wait_until_gone(host: Host, seconds: float) -> None:
+    wait(lambda: host.run("ls", STATE, check=False).stdout in ("", "lock\n"), seconds)
 
 
 def test_nobody_confirms_and_it_is_taken_back_though_the_terminal_is_gone(spare: Host, entered: Holder) -> None:
@@ -293,6 +299,17 @@ def test_a_terminal_that_dies_in_the_middle_of_the_login_leaves_nothing(spare: H
         dialogue.send("y")
         dialogue.expect("Password: ")
     wait_until_gone(spare, 30)
+    rows = "SELECT event, detail FROM audit WHERE event LIKE 'pam-%' ORDER BY id DESC LIMIT 2"
+    wait(lambda: spare.in_store(rows) == [["pam-revert", "sshd"], ["pam-begin", "sshd enable, password-first"]], 10)
+
+
+def test_what_cannot_be_noted_is_not_done(spare: Host, entered: Holder) -> None:
+    spare.in_store(
+        "CREATE TRIGGER mute BEFORE INSERT ON audit WHEN NEW.event = 'pam-begin' BEGIN SELECT RAISE(FAIL, 'mute'); END"
+    )
+    done = spare.arenactl("pam", "enable", "sshd", "--yes", check=False)
+    spare.in_store("DROP TRIGGER mute")
+    assert (done.returncode, "not in the audit" in done.stderr, "nothing was changed" in done.stderr) == (REFUSED, True, True)
 
 
 def test_at_boot_what_nobody_confirmed_is_taken_back(spare: Host, entered: Holder) -> None:
@@ -337,6 +354,15 @@ def test_sudo_is_enabled_arena_first_with_its_twin_and_asks_so(spare: Host, ente
     assert "arena" not in changed.read_text() and changed.read_text().endswith("# mine\n")
     aside = row["left"][1].rpartition(" ")[2]
     spare.shell(f"cp -p /root/kept/pam.d/sudo-i /etc/pam.d/; rm -r {aside}")
+
+
+def test_login_is_enabled_by_a_conversation_as_at_the_console(spare: Host, entered: Holder) -> None:
+    with enable(entered, "login") as dialogue:
+        dialogue.expect("arenactl pam confirm login +from a second session")
+    assert f"{entered.name} was let in" in dialogue.transcript
+    assert spare.arenactl("pam", "confirm", "login", "--yes").returncode == DONE
+    play(spare.login(entered.name), [password(), *entered.steps()], r"\$ ")
+    assert spare.arenactl("pam", "disable", "login", "--yes").returncode == DONE
 
 
 def test_su_asks_the_one_who_becomes_root(spare: Host, entered: Holder) -> None:

@@ -38,11 +38,13 @@ def key_in_force(host: Host) -> str:
     return str(json.loads(host.arenactl("key", "status", "-o", "json").stdout)["key"])
 
 
-def test_a_backup_is_roots_alone(saved: Holder) -> None:
+def test_a_backup_is_for_root_and_admins_alone(saved: Holder) -> None:
     host = saved.host
     assert host.run("stat", "-c", "%a %U:%G", FILE).stdout == "600 root:root\n"
-    refused = host.run("runuser", "-u", "alice", "--", "arenactl", "backup", "/tmp/mine", input=PHRASE + "\n", check=False)
-    assert (refused.returncode, "only root may" in refused.stderr) == (1, True)
+    mine = ["runuser", "-u", "alice", "--", "arenactl", "backup", "/tmp/mine"]
+    refused = host.run(*mine, input=PHRASE + "\n", check=False)
+    assert (refused.returncode, "permission denied: be root, or in the group arena-desk" in refused.stderr) == (3, True)
+    assert not (host.root / "tmp/mine").exists()
     again = host.arenactl("backup", FILE, input=PHRASE + "\n", check=False)
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
     assert host.shell("ls -A /var/lib/arena").stdout.split()[0] == "arena.db"
@@ -78,6 +80,9 @@ def test_brought_back_no_old_code_works_and_the_next_does(saved: Holder) -> None
     assert len(aside) == 1 and re.fullmatch(r"/var/lib/arena/arena\.db\.before-\d{8}T\d{6}Z", aside[0])
     assert host.run("stat", "-c", "%a %U:%G", aside[0], "/var/lib/arena/arena.db").stdout == "600 _arena:_arena\n" * 2
     assert host.run("systemctl", "is-active", *UNITS).stdout == "active\n" * len(UNITS)
+    host.run("journalctl", "--sync")
+    verified = json.loads(host.arenactl("audit", "verify", "-o", "json").stdout)
+    assert (verified["verdict"], "of the time after it are in the journal" in verified["restored"][-1]) == ("good", True)
     assert host.authenticate(saved.name, "", used)[0] == AUTH_ERR
     for _ in range(2):  # the window of what may have been seen
         saved.fob.fresh()
@@ -98,7 +103,7 @@ def test_a_new_host_takes_store_key_and_configuration(saved: Holder) -> None:
     host, drop_in = saved.host, "/etc/arena/arena.toml.d/moved.toml"
     key = key_in_force(host)
     host.run("rm", FILE)
-    (host.root / drop_in[1:]).write_text('help = "4242"\n')
+    (host.root / drop_in[1:]).write_text('help = "4242"\n[code]\nnext_code_reach = 1\n')  # so that its keys work soon
     host.arenactl("backup", FILE, input=PHRASE + "\n")
     host.run("systemctl", "stop", "arenad.socket", "arenad.service", "arena-desk.socket", "arena-desk.service")
     host.shell(f"rm /var/lib/arena/* /etc/credstore.encrypted/arena.key {drop_in}; arenactl migrate")

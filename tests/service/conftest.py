@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from arena import Service
+from arenad import sealedfile
 from desk_service import DeskService
 from post import Office, Post
 
@@ -39,3 +40,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskService]:
     yield one
     one.close()
     service.close()
+
+
+@pytest.fixture
+def cheap_backups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """argon2id at its real cost is for the one test that says so: others open many files."""
+    cheap = {"time_cost": 1, "memory_cost": 64, "parallelism": 1}
+    monkeypatch.setattr(sealedfile.SealedWriter.__init__, "__defaults__", (cheap,))

@@ -150,7 +150,7 @@ def test_old_rows_go_in_chunks_and_the_rest_still_verifies(chain: Chain) -> None
     assert [row.event for row in events] == ["audit-drop"] * 3
     assert events[0].detail == "rows 5 to 5, " + before[4].partition(":")[2]
     # The heads that were dropped cannot be seen again, the others can.
-    assert chain.check(*before) == {"checked": 6, "too_old": 4, "problems": []}
+    assert chain.check(*before) == {"checked": 6, "too_old": 4, "failed": [], "problems": []}
 
 
 def test_a_second_time_nothing_is_due_and_no_row_is_added(chain: Chain) -> None:

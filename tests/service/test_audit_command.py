@@ -14,13 +14,17 @@ from typing import IO
 import pytest
 from arena import Service
 from arenad.store.engine import make_engine
+from arenad.store.schema import audit
+from backups import bring_back, save
 from desk_service import DeskService
 from dialogues import PIN, Holder, deny, grant, last, split
+from journald import Journald
 
 JOURNALCTL = """#!/bin/sh
-cat "$0.json" 2>/dev/null
+case "$*" in *_UID=0*) cat "$0.root.json" ;; *) cat "$0.json" ;; esac 2>/dev/null
 exit 0
 """
+Told = tuple[int, str, int]  # an id, a hash, and when the journal took it
 
 
 class Arenactl:
@@ -65,11 +69,20 @@ class Arenactl:
         found: list[dict[str, object]] = json.loads(self.run("audit", "list", "-o", "json", *words).stdout)
         return found
 
-    def journal(self, *heads: tuple[int, str], key: str | None = None) -> None:
-        """What journalctl is to say."""
+    def journal(self, *heads: tuple[int, str] | Told, key: str | None = None, restores: tuple[Told, ...] = ()) -> None:
+        """What journalctl is to say: of arenad's, and of root's entries of restores."""
         known = key or self.desk.get("/key")["key"]
-        lines = [{"ARENA_AUDIT_ROW": str(row), "ARENA_AUDIT_HASH": digest, "ARENA_KEY": known} for row, digest in heads]
-        (self.folder / "bin/journalctl.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for name, told in (("journalctl.json", heads), ("journalctl.root.json", restores)):
+            lines = [
+                {
+                    "ARENA_AUDIT_ROW": str(row),
+                    "ARENA_AUDIT_HASH": digest,
+                    "ARENA_KEY": known,
+                    "__REALTIME_TIMESTAMP": str(*at or (1,)),
+                }
+                for row, digest, *at in told
+            ]
+            (self.folder / "bin" / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.fixture
@@ -146,6 +159,51 @@ def test_a_broken_audit_is_refused_with_its_row(service: Service, desk: DeskServ
     assert (json.loads(found.stdout)["row"], json.loads(found.stdout)["kind"]) == (1, "changed")
     assert "row 1 was changed" in found.stderr and "(1 more)" in found.stderr
     assert "no head" not in arenactl.run("audit", "verify", "--head", "nonsense", status=1).stdout
+
+
+def test_what_a_restore_lost_is_told_and_what_was_cut_off_since_is_found(
+    service: Service, desk: DeskService, arenactl: Arenactl, tmp_path: Path, cheap_backups: None
+) -> None:
+    Holder(service)
+    for _ in range(2):
+        deny(service, "alice", split("9999", "000000"))
+    save(service, tmp_path / "saved")
+    for _ in range(3):
+        deny(service, "alice", split("9999", "000000"))
+    before: list[Told] = [(row["id"], row["hash"].hex(), 100 + row["id"]) for row in service.rows(audit)]
+    desk.process.terminate()
+    desk.process.wait(15)
+    journald = Journald(service.journald)
+    bring_back(service, tmp_path / "saved")
+    entry = journald.receive_row("restore")
+    journald.close()
+    desk.start()
+    restored: Told = (int(entry["ARENA_AUDIT_ROW"]), entry["ARENA_AUDIT_HASH"], 200)
+    assert (entry["ARENA_KEY"], restored[0], before[-1][0]) == (desk.get("/key")["key"], 3, 5)
+
+    arenactl.journal(*before, restores=(restored,))
+    found = json.loads(arenactl.run("audit", "verify", "-o", "json").stdout)
+    assert (found["verdict"], found["problems"]) == ("good", [])
+    (told,) = found["restored"]
+    assert "from a backup: rows 3 to 5 of the time after it are in the journal, and not in this store" in told
+    assert "rows 3 to 5" in arenactl.run("audit", "verify").stdout
+
+    deny(service, "alice", split("9999", "000000"))
+    (row,) = [row for row in service.rows(audit) if row["id"] == 4]
+    since: Told = (4, row["hash"].hex(), 300)
+    arenactl.journal(*before, since, restores=(restored,))
+    arenactl.run("audit", "verify")
+    for heads, restores, what in (
+        (before, (), "that no restore is known of"),
+        (before, ((3, "00" * 32, 200),), "of a restore that is not in the chain"),
+        ([(2, "00" * 32, 100)], (restored,), "from before the backup"),
+        ([(4, "00" * 32, 201)], (restored,), "from after the restore"),
+    ):
+        arenactl.journal(*heads, restores=restores)
+        assert "broken" in arenactl.run("audit", "verify", status=1).stdout, what
+    forge(service, "DELETE FROM audit WHERE id = 4")
+    arenactl.journal(*before, since, restores=(restored,))
+    assert "row 4 is missing: the audit ends at row 3" in arenactl.run("audit", "verify", status=1).stderr
 
 
 def forge(service: Service, statement: str) -> None:

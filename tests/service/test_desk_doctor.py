@@ -110,7 +110,7 @@ def test_a_change_of_pam_is_in_the_audit(service: Service, desk: DeskService) ->
 @pytest.mark.parametrize(
     ("path", "event", "told"),
     [
-        ("/pam/sshd/changes", "token-add", "event: allowed: pam-enable"),
+        ("/pam/sshd/changes", "token-add", "event: allowed: pam-begin"),
         ("/pam/..%2Fx/changes", "pam-enable", "the name of a file"),
     ],
 )

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from aiohttp import web
 from arenad.desk.roles import MAY
 from arenad.desk.routes import routes
 from desk_service import DeskService
+
+from pam_arena.cli import arenactl
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "packaging/openapi.yaml"
@@ -55,6 +58,22 @@ def test_an_operation_is_named_as_its_verb_and_tells_who_may(document: dict[str,
         assert verb in MAY, (method, path)
         assert {"403", "503"} <= set(operation["responses"]), (method, path)
         assert operation["summary"]
+
+
+def commands(command: click.Command, *words: str) -> Iterator[str]:
+    """Every command under a group, by its words."""
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from commands(one, *words, name)
+    else:
+        yield " ".join(words)
+
+
+def test_each_command_of_arenactl_is_a_verb_here_or_it_says_why_it_is_local(document: dict[str, Any]) -> None:
+    local = document["x-local"]
+    assert sorted(commands(arenactl.main)) == sorted({*MAY, *local})
+    assert set(MAY) & set(local) == {"pam enable"}  # what it asks of the service is here
+    assert all(reason.endswith(".") for reason in local.values())
 
 
 class Relay(socketserver.ThreadingTCPServer):

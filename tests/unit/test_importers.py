@@ -181,6 +181,16 @@ def test_a_google_authenticator_file_brings_skew_and_used_steps() -> None:
     assert record.scratch == (Secret(b"12345678"),)
 
 
+def test_a_seed_of_an_early_google_authenticator_is_refused_with_what_to_do() -> None:
+    seed = "JBSWY3DPEHPK3PXP"
+    with pytest.raises(BadImport) as refused:
+        read_google(io.BytesIO(f'{seed}\n" TOTP_AUTH\n'.encode()), "alice")
+    said = str(refused.value)
+    assert said.startswith("line 1, serial google-alice: the seed has 80 bits; 128 to 1024 are allowed (RFC 4226 section 4)")
+    assert said.endswith("make a new key, arenactl token add --qr")
+    assert seed not in said
+
+
 def test_a_google_authenticator_file_that_counts() -> None:
     record = read_google(io.BytesIO(f'{BASE32}\n" HOTP_COUNTER 8\n'.encode()), "alice")
     assert (record.mechanism.kind, record.last_step) == (Kind.HOTP, 7)
