@@ -7,6 +7,7 @@ from attrs import frozen
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
+from .ahead import is_unburnt
 from .schema import NOBODY, State, failure, holder, is_holder, is_in_effect, origin, state_at, token
 
 SLOTS = 3  # tokens that an attempt works on, whatever the holder owns
@@ -186,7 +187,11 @@ def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple
 
 _SPEND = (
     sa.update(token)
-    .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"))
+    .where(
+        token.c.id == sa.bindparam("slot"),
+        token.c.last_step < sa.bindparam("step"),
+        is_unburnt(sa.bindparam("step", type_=sa.Integer)),
+    )
     .values(last_step=sa.bindparam("step"))
 )
 _STATE = sa.select(state_at(sa.bindparam("at"))).where(token.c.id == sa.bindparam("slot"), is_in_effect())

@@ -22,6 +22,11 @@ _CARRY = """
     AND main.token.kind = 'totp' AND main.token.state != 'decoy'
 """
 
+_CARRY_BURNT = """
+    INSERT INTO main.meta SELECT name, value FROM replaced.meta
+    WHERE name LIKE 'burnt-%' AND name NOT IN (SELECT name FROM main.meta)
+"""
+
 
 class InUse(StoreError):
     """Somebody has the store open."""
@@ -57,6 +62,7 @@ def carry_over(path: Path, replaced: Path) -> None:
             connection.execute("ATTACH ? AS replaced", (str(replaced),))
             with connection:
                 connection.execute(_CARRY)
+                connection.execute(_CARRY_BURNT)
         finally:
             connection.close()
     except sqlite3.Error as error:
