@@ -13,6 +13,7 @@ from ..audit import Event, append
 from ..clock import STEP_SECONDS, Clock, StepWatch
 from ..config import Config
 from ..store.ahead import tokens_ahead
+from ..store.marks import CLOCK_STEPPED, note_time, read_time
 from ..store.stepped import newest_row, settle_step
 from ..store.writer import Writer
 
@@ -39,21 +40,22 @@ class Timekeeper:
 
     async def begin(self) -> None:
         """At the start: whether the clock is behind what the store knows, or far ahead of it. Raises StoreError."""
-        behind = await asyncio.wrap_future(self._writer.submit(self._behind))
-        if behind < -self._config().audit.keep < 0:
-            log.warning(
-                "the newest row of the audit is %.0f days old: is the clock right (timedatectl)? None is dropped for a day",
-                -behind / 86400,
-            )
-            self._doubted_at = self._boot()
-        if behind > STEP_SECONDS:
+        now, newest, stepped = await asyncio.wrap_future(self._writer.submit(self._read))
+        if newest is not None and newest - now > STEP_SECONDS:
             log.critical(
                 "the clock was stepped, or this host started with a wrong one: it is %.0f s behind the newest row of the audit;"
                 " see timedatectl",
-                behind,
+                newest - now,
             )
             self._noticed(None)
             await self._settle()
+        elif newest is not None and 0 < self._config().audit.keep < now - newest:
+            log.warning(
+                "the newest row of the audit is %.0f days old: is the clock right (timedatectl)?", (now - newest) / 86400
+            )
+            self._doubted_at = self._boot()
+        elif stepped is not None and 0 <= now - stepped < DOUBT_SECONDS:
+            self._doubted_at = self._boot()
 
     async def look(self) -> None:
         """Now. Raises StoreError where the step was said, and what it changed could not be put right yet."""
@@ -66,9 +68,8 @@ class Timekeeper:
         self._due.append(step)
         self._doubted_at = self._boot()
 
-    def _behind(self, connection: sa.engine.Connection) -> float:
-        newest = newest_row(connection)
-        return 0.0 if newest is None else newest - self._clock.now()
+    def _read(self, connection: sa.engine.Connection) -> tuple[float, int | None, int | None]:
+        return self._clock.now(), newest_row(connection), read_time(connection, CLOCK_STEPPED)
 
     async def _settle(self) -> None:
         while self._due:
@@ -85,4 +86,5 @@ class Timekeeper:
         told = "it was behind the audit at the start" if step is None else f"by {step:+d} s"
         detail = f"{told}; {done.waits} waits moved, {done.grants} grants and {done.codes} mailed codes ended"
         append(connection, now, Event(EVENT, detail=detail, actor="arenad", service="arenad"))
+        note_time(connection, CLOCK_STEPPED, now)
         return tokens_ahead(connection, now, 0)[0]

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from .schema import meta
 
+CLOCK_STEPPED = "clock-stepped"  # the time by the clock right after it was stepped last
 KEY_EXPORTED = "key-exported"  # when the master key was last exported, in seconds since 1970 UTC
 
 
