@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import frozen
 
+from .marks import note_time, read_time
 from .schema import State, audit, meta, token
 
 REACH = 32  # steps that a login may use beyond what it expects: in reach, the next code, and what slow typing adds
@@ -30,12 +31,8 @@ def is_unburnt(step: Any) -> Any:
 
 def burnt_steps(connection: sa.engine.Connection, serial: str) -> range:
     """The steps of a token that never work."""
-    found = {
-        name: connection.execute(sa.select(meta.c.value).where(meta.c.name == name + serial)).scalar() for name in (_FROM, _TO)
-    }
-    if None in found.values():
-        return range(0)
-    return range(int(bytes(found[_FROM])), int(bytes(found[_TO])) + 1)
+    first, last = read_time(connection, _FROM + serial), read_time(connection, _TO + serial)
+    return range(0) if first is None or last is None else range(first, last + 1)
 
 
 def burn_steps(connection: sa.engine.Connection, serial: str, steps: range) -> None:
@@ -43,8 +40,7 @@ def burn_steps(connection: sa.engine.Connection, serial: str, steps: range) -> N
     known = burnt_steps(connection, serial)
     first, last = min(steps.start, *known[:1] or [steps.start]), max(steps[-1], *known[-1:] or [steps[-1]])
     for name, value in ((_FROM, first), (_TO, last)):
-        connection.execute(sa.delete(meta).where(meta.c.name == name + serial))
-        connection.execute(sa.insert(meta).values(name=name + serial, value=str(value).encode()))
+        note_time(connection, name + serial, value)
 
 
 @frozen

@@ -9,7 +9,7 @@ KEY_EXPORTED = "key-exported"  # when the master key was last exported, in secon
 
 
 def read_time(connection: sa.engine.Connection, name: str) -> int | None:
-    """A time that was noted, in seconds since 1970 UTC; None: never."""
+    """A time that was noted, in seconds since 1970 UTC or in steps; None: never."""
     noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == name)).scalar()
     return None if noted is None else int(bytes(noted))
 

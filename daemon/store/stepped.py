@@ -28,15 +28,16 @@ def settle_step(connection: sa.engine.Connection, now: int, step: int | None, lo
     mailed codes end, whose hours cannot be told any more. What is of a time yet to come counts as of now, so that nothing
     is favoured, young or open for years.
     """
-    waits = 0
+    moved = 0
+    waits = origin.c.wait_until != 0  # the clock may be before 1970, and none is not to become a wait then
     if step is not None:
-        waiting = sa.update(origin).where(origin.c.wait_until > now - step, sa.not_(origin.c.closed))
-        waits = connection.execute(waiting.values(wait_until=origin.c.wait_until + step)).rowcount
-    connection.execute(sa.update(origin).where(origin.c.wait_until > now + longest).values(wait_until=now + longest))
+        waiting = sa.update(origin).where(waits, origin.c.wait_until > now - step, sa.not_(origin.c.closed))
+        moved = connection.execute(waiting.values(wait_until=origin.c.wait_until + step)).rowcount
+    connection.execute(sa.update(origin).where(waits, origin.c.wait_until > now + longest).values(wait_until=now + longest))
     connection.execute(sa.update(origin).where(origin.c.granted_at > now).values(granted_at=now))
     connection.execute(sa.update(holder).where(holder.c.pin_set_at > now).values(pin_set_at=now))
     connection.execute(sa.update(holder).where(holder.c.new_pin_until > now + lapses).values(new_pin_until=now + lapses))
     grants = connection.execute(sa.delete(session_grant)).rowcount
     mailed = sa.and_(recovery.c.kind == CodeKind.MAIL.value, recovery.c.used_at.is_(None))
     codes = connection.execute(sa.delete(recovery).where(mailed)).rowcount
-    return Settled(waits, grants, codes)
+    return Settled(moved, grants, codes)
