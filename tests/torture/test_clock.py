@@ -26,7 +26,7 @@ from desk_service import DeskService
 
 from pam_arena.cli import arenactl, desk_client
 
-HISTORIES, EVENTS = (40, 150) if LONG else (2, 15)
+HISTORIES, EVENTS = (12, 80) if LONG else (2, 15)
 WAITS = '[login]\ndeny_after = "0"\n'  # as shipped, but for the delay of denials
 
 
@@ -154,6 +154,29 @@ def test_a_wait_lasts_as_long_as_is_written_whatever_the_clock_does(
     assert desk.get(f"/why/{refused.ref}")["reason"] == "waiting"
     clock.pass_by(PERIOD)
     assert host.log_in(phone).granted
+
+
+def test_a_wait_that_a_step_back_draws_out_would_be_found(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host", WAITS, fault="waits")
+    try:
+        (fob,) = people_of(host, 1)
+        for _ in range(5):
+            host.log_in(fob, code=fob.person.wrong_code())
+        step(host, -HOUR)
+        host.clock.pass_by(100)
+        step(host, -30)
+        refused = host.log_in(Fob(fob.person, follows=True))
+        assert not refused.granted
+        assert host.service.rows(audit)[-1]["reason"] == "waiting"
+    finally:
+        host.close()
+
+
+def test_a_clock_before_1970_makes_no_wait_of_none(host: Host, phone: Fob) -> None:
+    assert not host.log_in(phone, pin="9999").granted
+    for wall in (-100_000, host.clock.truth):
+        step(host, wall - host.clock.wall)
+    assert {row["wait_until"] for row in host.service.rows(origin) if row["failures"] < 5} == {0}
 
 
 def test_what_was_closed_stays_closed(host: Host, desk: DeskService, phone: Fob) -> None:
