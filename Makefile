@@ -12,7 +12,7 @@ APT := build-essential debhelper dh-apparmor dh-python dpkg-dev git libpam0g-dev
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
 	python3-sqlalchemy \
 	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml \
-	clang clang-format libclang-rt-14-dev libpam-modules shellcheck strace valgrind \
+	afl++ clang clang-format libclang-rt-14-dev libpam-modules shellcheck strace valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
 # atheris: the fuzzers of tests/fuzz/parsers.py.
 PIP := ruff==0.17.6 mypy==2.4.1 atheris==3.0.0

@@ -36,6 +36,7 @@ class Reason(enum.StrEnum):
     LAPSED = "new-pin-lapsed"
     USED = "used-code"
     USED_AGAIN = "used-code-again"
+    AHEAD = "later-code-used"
     DRIFTED = "drifted"
     WAITING = "waiting"
     CLOSED = "closed"

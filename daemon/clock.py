@@ -14,6 +14,7 @@ class Clock(Protocol):
 
 
 STEP_SECONDS = 60.0
+SLEW = 500e-6  # seconds a second: the fastest that the kernel slews a clock (adjtimex(2)), and more than a quartz is off
 
 
 class SystemClock:
@@ -30,21 +31,27 @@ class StepWatch:
     """Notices when the wall clock was stepped: set by hand, or by an NTP client that found it far off.
 
     Codes depend on it, and it must not be taken for a drift of the keys. Both clocks are in seconds; `boot` is to go on
-    while the machine sleeps.
+    while the machine sleeps. What a clock that is slewed may have run off between two looks is followed, or the months
+    would add up to a step; several small steps in a row still do.
     """
 
     def __init__(self, now: Callable[[], float], boot: Callable[[], float]) -> None:
         self._now, self._boot = now, boot
-        self._offset = now() - boot()
+        self._looked = boot()
+        self._offset = now() - self._looked
 
     def seconds(self) -> float:
         """How far the clock was stepped since it was last noticed: forwards, or (below 0) back; 0 up to STEP_SECONDS."""
-        offset = self._now() - self._boot()
+        boot = self._boot()
+        offset = self._now() - boot
+        slewed = min(max(boot - self._looked, 0.0), STEP_SECONDS) * SLEW  # none of it while the machine slept
+        self._looked = boot
         step = offset - self._offset
-        if abs(step) <= STEP_SECONDS:
-            return 0.0
-        self._offset = offset
-        return step
+        if abs(step) > STEP_SECONDS:
+            self._offset = offset
+            return step
+        self._offset += max(-slewed, min(slewed, step))
+        return 0.0
 
 
 def boot_seconds() -> float:

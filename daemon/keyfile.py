@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -61,29 +62,36 @@ def export_key(master: Secret, passphrase: Secret) -> str:
 def import_key(url: str) -> str:
     """Make the credential of an export: stdin has the passphrase in its first line, then the document."""
     passphrase, _, text = sys.stdin.read().partition("\n")
-    try:
-        document = json.loads(text)
-        parts = [base64.b64decode(document[name], validate=True) for name in ("salt", "nonce", "sealed")]
-        cost = {name: int(document["argon2id"][name]) for name in COST}
-        claimed = str(document["key"])
-    except (ValueError, KeyError, TypeError):
-        raise VaultError("this is no key export of arenactl, or it is cut short") from None
-    if any(cost[name] > 4 * COST[name] for name in COST):
-        raise VaultError("this export asks for more work than any that arenactl makes: it was changed")
-    try:
-        opened = AESGCM(stretch(Secret(passphrase.encode()), parts[0], cost)).decrypt(parts[1], parts[2], claimed.encode())
-    except InvalidTag:
-        raise VaultError("wrong passphrase, or the export was changed") from None
-    master = Secret(opened)
+    master = open_export(text, Secret(passphrase.encode()))
     noted = noted_key(url)
     if noted not in (None, Vault(master).key_id):
         raise VaultError(f"this is key {Vault(master).key_id}; the store was made under key {noted}: nothing was changed")
     return _seal(master)
 
 
+def open_export(text: str, passphrase: Secret) -> Secret:
+    """The master key of what `export_key` made. Raises VaultError, whatever the text is."""
+    try:
+        document = json.loads(text)
+        parts = [base64.b64decode(document[name], validate=True) for name in ("salt", "nonce", "sealed")]
+        cost = {name: int(document["argon2id"][name]) for name in COST}
+        claimed = str(document["key"]).encode()
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise VaultError("this is no key export of arenactl, or it is cut short") from None
+    if any(not 1 <= cost[name] <= 4 * COST[name] for name in COST):
+        raise VaultError("this export asks for work that no export of arenactl asks for: it was changed")
+    try:
+        return Secret(AESGCM(stretch(passphrase, parts[0], cost)).decrypt(parts[1], parts[2], claimed))
+    except (InvalidTag, ValueError):  # the second: a nonce or a tag of another length
+        raise VaultError("wrong passphrase, or the export was changed") from None
+
+
 def stretch(passphrase: Secret, salt: bytes, cost: dict[str, int]) -> bytes:
-    """A key of 32 bytes from a passphrase; cost: as in COST."""
-    stretched: bytes = hash_secret_raw(passphrase.reveal(), salt, hash_len=32, type=Type.ID, **cost)
+    """A key of 32 bytes from a passphrase; cost: as in COST. Raises VaultError for one that argon2id cannot have."""
+    try:
+        stretched: bytes = hash_secret_raw(passphrase.reveal(), salt, hash_len=32, type=Type.ID, **cost)
+    except HashingError as error:
+        raise VaultError(f"the file was changed: {error}") from None
     return stretched
 
 

@@ -72,7 +72,7 @@ class SealedReader:
             words = json.loads(second)
             salt = base64.b64decode(words["salt"], validate=True)
             cost = {part: int(words["argon2id"][part]) for part in COST}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise VaultError(f"{name}: its header is cut short or changed") from None
         if len(salt) < 8 or any(not 1 <= cost[part] <= 4 * COST[part] for part in COST):
             raise VaultError(f"{name}: its header asks for work that no backup of arenactl asks for: it was changed")

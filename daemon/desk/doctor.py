@@ -14,11 +14,13 @@ from pam_arena.errors import Refusal
 
 from ..config import Config, check_groups
 from ..store import doctor as store
+from ..store.ahead import tokens_ahead
 from ..store.ballast import logins_left, room_on
 from ..store.engine import SCHEMA_VERSION, explain, peek, store_path, unwritable
 from ..store.marks import KEY_EXPORTED, read_time
 from ..store.schema import KEY_ID
 from .caller import Caller, Connection, Result
+from .words import show_time
 
 _SHOWN = 5  # names in a sentence
 _LEAST_FREE = 200 * 2**20  # bytes on the store's disk: below, a burst of audit rows may fill it
@@ -35,6 +37,7 @@ def examine(connection: Connection, caller: Caller) -> Result:
         lambda: _store(connection, caller.config),
         lambda: _sealed(connection, caller),
         lambda: _holders(connection, caller.now),
+        lambda: _clock(connection, caller.now),
         lambda: _policy(caller.config),
     )
     return {"findings": [finding for part in parts for finding in _as_far_as_it_goes(part)]}
@@ -156,6 +159,15 @@ def _holders(connection: Connection, now: int) -> Iterator[Result]:
         )
     if not lapsed and not waiting:
         yield _finding("good", "holders", "all have a PIN")
+
+
+def _clock(connection: Connection, now: int) -> Iterator[Result]:
+    number, first = tokens_ahead(connection, now, _SHOWN)
+    if number:
+        more = f" and {number - _SHOWN} more" if number > _SHOWN else ""
+        listed = ", ".join(f"{one.serial} until {show_time(one.until)}" for one in first) + more
+        told = f"{number} keys showed codes while it was ahead, and none of theirs works: {listed}"
+        yield _finding("problem", "clock", told, f"timedatectl; then arenactl token resync {first[0].serial}")
 
 
 def _names(names: list[str]) -> str:

@@ -6,6 +6,7 @@ from ..audit import Event, Reason
 from ..store.inventory import Row
 from ..store.schema import State
 
+LAST_SECOND = 253402300799  # of the year 9999: no date has a later one, and a wrong clock or a file of keys may
 _RESET = "a forgotten PIN: arenactl pin reset {user}"
 _AGAIN = "wait until the display changes, then log in again"
 _WORDS: dict[Reason, tuple[str, str]] = {
@@ -35,6 +36,11 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     Reason.LAPSED: ("the time to create a PIN is over", "open it again: arenactl pin reset {user}"),
     Reason.USED: ("used code: it was typed before", _AGAIN),
     Reason.USED_AGAIN: ("used code: it opened a login before", _AGAIN),
+    Reason.AHEAD: (
+        "PIN and code were right, but the key showed this code, or a later one, before: the clock was ahead; none works"
+        " until {until}",
+        "check this host's clock (timedatectl), then arenactl token resync {serial}; meanwhile arenactl code temporary {user}",
+    ),
     Reason.DRIFTED: (
         "right code of another time: a drift of {detail} steps",
         "check this host's clock (timedatectl), then arenactl token resync {serial}; replace the key if it stays",
@@ -125,6 +131,7 @@ _EVENTS: dict[str, str] = {
     "mail-test": "test mail left",
     "key-export": "master key exported",
     "audit-drop": "old rows of the audit dropped",
+    "clock-step": "the clock was stepped",
     "backup": "backup made",
     "restore": "restored from a backup",
     "pam-begin": "PAM's files are about to be changed",
@@ -171,9 +178,9 @@ def describe(row: Row) -> str:
 
 def show_time(seconds: int) -> str:
     """A time of the store, for people."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.datetime.fromtimestamp(min(seconds, LAST_SECOND), datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def show_day(until: int) -> str:
     """The last day before `until`, in this host's time zone: what a token is valid through."""
-    return datetime.datetime.fromtimestamp(until - 1, datetime.UTC).astimezone().date().isoformat()
+    return datetime.datetime.fromtimestamp(min(until - 1, LAST_SECOND - 86400), datetime.UTC).astimezone().date().isoformat()

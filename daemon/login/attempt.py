@@ -63,7 +63,8 @@ class Match:
     """What was found of one token. step None: no step compared has this code.
 
     offset: steps from the token's own now. near: in the window, or on the display when the prompt appeared; of a next
-    code, that it is the very next. far: beyond it, but within reach.
+    code, that it is the very next. far: beyond it, but within reach. ahead: a code was used that the display cannot have
+    shown yet, so that no other works before its time: the clock was ahead then, and is right now, or the reverse.
     """
 
     slot: Slot
@@ -72,6 +73,7 @@ class Match:
     learnt: int
     near: bool
     far: bool
+    ahead: bool = False
 
 
 @frozen(repr=False)
@@ -175,7 +177,10 @@ def _match(slot: Slot, vault: Vault, code: Code, attempt: Attempt, typing: _Typi
     near = earliest <= step <= middle + code.window
     # A code that was on the display at any time since the prompt tells nothing of a drift.
     learnt = min(step - prompted, 0) if step < middle else step - middle
-    return Match(slot, step, step - middle, learnt, near, not near and abs(step - middle) <= code.next_code_reach)
+    far = not near and abs(step - middle) <= code.next_code_reach
+    # Not below the floor, and yet it may not be fresh: it was used while the clock was ahead (store/ahead.py).
+    ahead = slot.last_step > max(middle + code.window, step) or step > slot.last_step
+    return Match(slot, step, step - middle, learnt, near, far, ahead)
 
 
 def _rank(match: Match) -> tuple[bool, bool, bool]:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from attrs import evolve
+
 from pam_arena.errors import StoreError
 
 from ..config import Audit
@@ -17,6 +19,7 @@ from ..store.engine import Reader
 from ..store.writer import Writer
 from .counts import Counts
 from .session import under_way
+from .timekeeper import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +55,13 @@ class HeadTeller:
 
 
 class Keeper:
-    """Ends rows of the audit whose time is over: at the start, daily, and when the configuration is read again."""
+    """Ends rows of the audit whose time is over: at the start, daily, and when the configuration is read again.
 
-    def __init__(self, writer: Writer, policy: Callable[[], Audit], pending: Callable[[], int]) -> None:
-        self._writer, self._policy, self._pending = writer, policy, pending
+    While the clock is in doubt none ends by its age: one that was a year ahead would take all of them.
+    """
+
+    def __init__(self, writer: Writer, policy: Callable[[], Audit], pending: Callable[[], int], timekeeper: Timekeeper) -> None:
+        self._writer, self._policy, self._pending, self._timekeeper = writer, policy, pending, timekeeper
         self._again = asyncio.Event()
 
     def look_again(self) -> None:
@@ -83,6 +89,8 @@ class Keeper:
         if self._pending() or under_way():
             return True
         policy = self._policy()
+        if self._timekeeper.in_doubt:
+            policy = evolve(policy, keep=0)
         return await asyncio.wrap_future(self._writer.submit(lambda connection: drop_due(connection, policy, time.time())))
 
 

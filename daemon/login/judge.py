@@ -9,11 +9,13 @@ from ..audit import Reason
 from ..store.schema import State
 from .attempt import Finding
 
-# No guess, or none that was looked at; the PIN of one who may have no more mails was right.
+# No guess, or none that was looked at; the PIN of one who may have no more mails was right, and so were PIN and code of one
+# whose key is ahead of the clock.
 NOT_COUNTED = frozenset(
     {
         Reason.MALFORMED,
         Reason.USED_AGAIN,
+        Reason.AHEAD,
         Reason.WAITING,
         Reason.CLOSED,
         Reason.MAIL_TOO_MANY,
@@ -79,10 +81,18 @@ def _why_denied(finding: Finding, code_right: bool, pin_right: bool) -> Reason:
     if all(one.state is not State.ACTIVE for one in mine) or (found and match.slot.state is not State.ACTIVE):
         return Reason.EXPIRED if State.EXPIRED in {one.state for one in (match.slot, *mine)} else Reason.DISABLED
     if found:
-        return Reason.USED_AGAIN if pin_right and match.step == match.slot.granted_step else Reason.USED
+        return _why_used(finding, pin_right)
     if match.step is not None:
         return Reason.DRIFTED
     return Reason.WRONG_CODE if pin_right or not account.has_pin else Reason.WRONG_BOTH
+
+
+def _why_used(finding: Finding, pin_right: bool) -> Reason:
+    account, match = finding.account, finding.match
+    if pin_right and match.step == match.slot.granted_step:
+        return Reason.USED_AGAIN
+    right = pin_right or (not account.has_pin and finding.typed.pin == "")
+    return Reason.AHEAD if right and match.ahead else Reason.USED
 
 
 def _why_no_recovery(finding: Finding) -> Reason:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pam_arena import pin
 from pam_arena.errors import ConfigError, Refusal, StoreError
 
-from ..clock import StepWatch, SystemClock, boot_seconds
+from ..clock import SystemClock, boot_seconds
 from ..config import Config, check_groups, load
 from ..journal import Journal, sentence
 from ..sockets import activated_socket
@@ -36,6 +36,7 @@ from .policy import Manners, forget_groups
 from .selfservice import SelfService
 from .session import Desk
 from .settle import MailOrder
+from .timekeeper import Timekeeper
 from .verifier import Verifier
 
 log = logging.getLogger(__name__)
@@ -143,13 +144,15 @@ async def _serve(
     desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, manners, own)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     head = HeadTeller(Reader(engine), journal)
-    keeper = Keeper(writer, lambda: service.config.audit, lambda: verifier.pending)
+    timekeeper = Timekeeper(writer, SystemClock(), boot_seconds, lambda: service.config)
+    keeper = Keeper(writer, lambda: service.config.audit, lambda: verifier.pending, timekeeper)
     reporter = Reporter(runtime, service.counts, journal)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.stopping.set)
     loop.add_signal_handler(signal.SIGINT, service.stopping.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, service, verifier, keeper)
     await service.touch_store()
+    await timekeeper.begin()
     await service.settle_held()
     listener.start()
     _warn(config)
@@ -157,7 +160,7 @@ async def _serve(
     log.info("ready: key %s, %d cores", vault.key_id, cores)
     reports = reporter.run(lambda: (listener.conversations, verifier.pending))
     work = (
-        _pulse(service, listener, verifier),
+        _pulse(service, timekeeper, listener, verifier),
         _tidy(verifier),
         reports,
         head.run(),
@@ -193,15 +196,12 @@ def _reload(service: _Service, verifier: Verifier, keeper: Keeper) -> None:
     service.notifier.notify("READY=1")
 
 
-async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> None:
-    """Tell systemd that loop and store work, twice in each watchdog period; and how many are here."""
+async def _pulse(service: _Service, timekeeper: Timekeeper, listener: Listener, verifier: Verifier) -> None:
+    """Look at the clock, and tell systemd that loop and store work, twice in each watchdog period; and how many are here."""
     watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     pause = watchdog_us / 2_000_000 if watchdog_us else 10.0
-    steps = StepWatch(SystemClock().now, boot_seconds)
     store, read_only = store_path(service.config.store.url), False
     while True:
-        if step := steps.seconds():
-            log.critical("the clock was stepped by %+.0f s: codes of all keys are judged by it; see timedatectl", step)
         if said := unwritable(store):
             log.critical("%s: no verdict until it can", said)
         elif read_only:
@@ -210,6 +210,7 @@ async def _pulse(service: _Service, listener: Listener, verifier: Verifier) -> N
             service.stopping.set()
         read_only = bool(said)
         try:
+            await timekeeper.look()
             await service.touch_store()
             service.notifier.notify(f"WATCHDOG=1\nSTATUS={service.status(listener.conversations, verifier.pending)}")
         except StoreError as error:

@@ -232,11 +232,14 @@ def leave_grant(connection: sa.engine.Connection, attempt: Attempt, account: Acc
 
 
 def _detail(finding: Finding, standing: Standing, reason: Reason) -> str:
-    """What `arenactl why` adds to the reason: steps of drift, a state, or the end of a wait in seconds since 1970."""
+    """What `arenactl why` adds to the reason: steps of drift, a state, or until when it is so, in seconds since 1970."""
     if reason is Reason.DISABLED:
         match, mine = finding.match, [one for one in finding.account.slots if one.real]
         known = match.slot if match.step is not None and match.slot.real else mine[0]
         return known.state.value if known.state is State.LOST else ""
     if reason in (Reason.DRIFTED, Reason.NEXT_ASKED) and finding.match.offset:
         return f"{finding.match.offset:+d}"
+    if reason is Reason.AHEAD:
+        slot = finding.match.slot
+        return str((slot.last_step + 1 - slot.drift) * slot.mechanism.period)
     return str(standing.wait_until) if reason is Reason.WAITING else ""

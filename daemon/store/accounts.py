@@ -8,6 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from pam_arena.otp import Algorithm, Kind, Mechanism
 
+from .ahead import is_unburnt
 from .schema import NOBODY, State, failure, holder, is_holder, is_in_effect, origin, state_at, token
 from .statement import Statement
 
@@ -204,7 +205,11 @@ def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple
 
 _SPEND = Statement(
     sa.update(token)
-    .where(token.c.id == sa.bindparam("slot"), token.c.last_step < sa.bindparam("step"))
+    .where(
+        token.c.id == sa.bindparam("slot"),
+        token.c.last_step < sa.bindparam("step"),
+        is_unburnt(sa.bindparam("step", type_=sa.Integer)),
+    )
     .values(last_step=sa.bindparam("step"))
 )
 _STATE = Statement(sa.select(state_at(sa.bindparam("at"))).where(token.c.id == sa.bindparam("slot"), is_in_effect()))

@@ -4,11 +4,12 @@ import sqlalchemy as sa
 
 from .schema import meta
 
+CLOCK_STEPPED = "clock-stepped"  # the time by the clock right after it was stepped last
 KEY_EXPORTED = "key-exported"  # when the master key was last exported, in seconds since 1970 UTC
 
 
 def read_time(connection: sa.engine.Connection, name: str) -> int | None:
-    """A time that was noted, in seconds since 1970 UTC; None: never."""
+    """A time that was noted, in seconds since 1970 UTC or in steps; None: never."""
     noted = connection.execute(sa.select(meta.c.value).where(meta.c.name == name)).scalar()
     return None if noted is None else int(bytes(noted))
 

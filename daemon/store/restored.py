@@ -33,6 +33,11 @@ _OPEN = """
     WHERE kind = 'totp' AND state IN ('active', 'staged') AND holder_id IS NOT NULL
 """
 
+_CARRY_BURNT = """
+    INSERT INTO main.meta SELECT name, value FROM replaced.meta
+    WHERE name LIKE 'burnt-%' AND name NOT IN (SELECT name FROM main.meta)
+"""
+
 
 class InUse(StoreError):
     """Somebody has the store open."""
@@ -87,6 +92,7 @@ def carry_over(path: Path, replaced: Path | None, lost: LostTime) -> int | None:
                 known = False
                 if replaced is not None:
                     connection.execute(_CARRY)
+                    connection.execute(_CARRY_BURNT)
                     known = connection.execute(_CONTINUES, (lost.head.id, lost.head.hash)).fetchone()[0] == 1
                 connection.execute(_RAISE_UNKNOWN if known else _RAISE, (lost.until, lost.steps))
                 opens: int | None = connection.execute(_OPEN).fetchone()[0]

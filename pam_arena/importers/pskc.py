@@ -101,10 +101,12 @@ def _unlock(container: Any, ask: Ask) -> None:
     if derivation.algorithm is None:
         encryption.key = _key(ask(Lock.KEY).reveal(), encryption)
         return
-    if not 0 < (derivation.pbkdf2_iterations or 0) <= _ITERATIONS_MOST:
-        raise BadImport(f"the file asks for a key of none or more than {_ITERATIONS_MOST} iterations")
-    if not 0 < (derivation.pbkdf2_key_length or 0) <= _DERIVED_BYTES_MOST:
+    length = derivation.pbkdf2_key_length or 0
+    if not 0 < length <= _DERIVED_BYTES_MOST:
         raise BadImport("the file does not say how long its derived key is, or it is too long")
+    # Each 20 bytes of the key are as many iterations once more (RFC 8018 section 5.2, with SHA-1).
+    if not 0 < (derivation.pbkdf2_iterations or 0) * -(-length // 20) <= _ITERATIONS_MOST:
+        raise BadImport(f"the file asks for a key of none or more than {_ITERATIONS_MOST} iterations")
     try:
         encryption.derive_key(ask(Lock.PASSPHRASE).reveal())
     except (PSKCError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-/* libFuzzer: whatever a daemon sends, the module ends as its DONE says, and without a DONE that allows it with an
+/* libFuzzer and AFL++: whatever a daemon sends, the module ends as its DONE says, and without a DONE that allows it with an
  * error.
  *
  * Input: how the call goes (operation and flags, options, conversation: a byte each), then datagrams, each after its

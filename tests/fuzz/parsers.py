@@ -4,23 +4,32 @@ An attack gets any bytes and returns; whatever it raises is a finding. A new rea
 more line of PARSERS and a folder of that name in corpus/.
 """
 
+import io
 import json
 import math
+import re
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from arenad import config
+from arenad import config, keyfile, sealedfile
 from arenad.login.admission import ssh_key_hash
 from attrs import frozen
 from conversations import Conversations
 from pam_arena._shim import ffi, lib
 
 from pam_arena import pin, recovery
-from pam_arena.errors import ConfigError, RemoteProtocolError
+from pam_arena.errors import BadImport, ConfigError, RemoteProtocolError, VaultError
+from pam_arena.importers.once import Once
+from pam_arena.importers.recognise import HEAD, Format, Surroundings, read, recognise
+from pam_arena.importers.record import Given, Record
 from pam_arena.secret import Secret
 from pam_arena.wire import decode, encode
 
+LONGEST = 10.0  # seconds of this process that one file may take
+PASSPHRASE = Secret(b"a passphrase that is long")
 FOLDER = tempfile.TemporaryDirectory(dir="/dev/shm", prefix="arena-fuzz-")
 
 
@@ -93,7 +102,77 @@ def read_ssh_key(data: bytes) -> None:
     assert found is None or len(found) == 32
 
 
+def read_keys(data: bytes) -> None:
+    """A file of keys, read as each of the formats, as arenactl would have it read."""
+    began = time.process_time()
+    about = Surroundings(lambda _: Secret(bytes(range(16))), 1_780_000_000.0, Given(), "alice")
+    with suppress(BadImport):
+        recognise(data[:HEAD])
+    for form in Format:
+        try:
+            for record in Once().check(read(form, io.BytesIO(data), about)):
+                _record_holds(record)
+        except BadImport as error:
+            assert str(error).strip() and len(str(error)) < 1000
+    assert time.process_time() - began < LONGEST, "it took too long"
+
+
+def _record_holds(record: Record) -> None:
+    mechanism = record.mechanism
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", record.serial), "a serial that the store does not take"
+    assert 16 <= len(record.seed) <= 128
+    assert mechanism.digits in (6, 8) and 1 <= mechanism.period <= 86400
+    assert -1 <= record.last_step < 2**63 and abs(record.drift) < 2**31
+    assert record.valid_until is None or abs(record.valid_until) < 2**40
+    assert all(re.fullmatch(rb"[0-9]{8}", one.reveal()) for one in record.scratch)
+    assert record.at
+
+
+def read_backup(data: bytes) -> None:
+    """A backup, from its header to its end."""
+    try:
+        reader = sealedfile.SealedReader(io.BytesIO(data), "a.backup", PASSPHRASE)
+        while reader.read(4096):
+            continue
+        reader.finish()
+    except VaultError as error:
+        assert str(error).startswith(("a.backup: ", "the file was changed")), str(error)
+
+
+def read_export(data: bytes) -> None:
+    """An export of the master key."""
+    try:
+        assert len(keyfile.open_export(data.decode("utf-8", "surrogateescape"), PASSPHRASE)) < len(data)
+    except VaultError as error:
+        assert str(error)
+
+
+def stretch_a_little(passphrase: Secret, salt: bytes, cost: dict[str, int]) -> bytes:
+    """As much work as is asked for, but never that of a real backup, of which a second has few."""
+    assert all(cost[part] <= 4 * keyfile.COST[part] for part in keyfile.COST), "work without a bound"
+    return STRETCH(
+        passphrase,
+        salt,
+        {
+            "time_cost": min(cost["time_cost"], 1),
+            "memory_cost": min(cost["memory_cost"], 64),
+            "parallelism": min(cost["parallelism"], 4),
+        },
+    )
+
+
+STRETCH = keyfile.stretch
+keyfile.stretch = sealedfile.stretch = stretch_a_little
+
+
 PARSERS = (
+    Parser(
+        "importers",
+        "any bytes are, to each format, keys that the store takes, or a BadImport; within 10 s and 1 GiB",
+        read_keys,
+    ),
+    Parser("backup", "any bytes are a backup that opens whole, or a VaultError that names the file", read_backup),
+    Parser("export", "any text is an export that opens, or a VaultError", read_export),
     Parser("datagram", "C and Python accept the same datagrams, and write what they read as the same bytes", read_datagram),
     Parser("config", "a file loads within its bounds, or is refused by a ConfigError that names it", read_configuration),
     Parser(

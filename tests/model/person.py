@@ -20,7 +20,7 @@ PROMPTS = {
     "PIN + new code: ": "new",
 }
 ASKED_NEXT = {Fate.OUT: {""}, Fate.NEXT: {"next"}, Fate.CHOOSE: {"choose"}, Fate.IN: {"", "choose"}}  # "": nothing, it ends
-UNTESTED = {"waiting", "closed", "malformed", "used-code-again"}
+UNTESTED = {"waiting", "closed", "malformed", "used-code-again", "later-code-used"}
 SUCCESS, AUTH_ERR, UNAVAIL, IGNORE = 0, 7, 9, 25
 OBSERVED, MAILING = "watch", "post"  # services that only observe, and that mail codes
 

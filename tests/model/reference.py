@@ -154,6 +154,7 @@ class Reference:
         """What a passcode comes to."""
         wait = holder.wait(holder.bucket(*origin, at))
         near, reached, learn = self._place(typed, min(prompted, at), at)
+        ahead = self._is_ahead(typed, at)
         fresh = self._spend(typed.fob, typed.step) and typed.fob.active if reached else self._use(holder, typed, at)
         if not typed.well_formed or (self.waits(wait, at) and not observed):
             return Fate.OUT, None
@@ -163,8 +164,9 @@ class Reference:
             if fresh and typed.fob is not None and holder.pin is not None:
                 self._count_wrong_pin(typed.fob)
             fob = typed.fob
-            logged_in_with_it = reached and not fresh and right_pin and fob and fob.active and typed.step == fob.granted
-            if not logged_in_with_it and not observed:
+            used = reached and not fresh and fob and fob.active
+            no_guess = used and ((right_pin and fob and typed.step == fob.granted) or ((right_pin or first) and ahead))
+            if not no_guess and not observed:
                 self._fail(holder, wait, at)
             return Fate.OUT, None
         if first and at >= holder.new_pin_until:
@@ -234,6 +236,13 @@ class Reference:
         if not near:
             return False, abs(off) <= self._code.next_code_reach, off
         return True, True, max(-most, min(most, off if off > 0 else min(ago, 0)))
+
+    def _is_ahead(self, typed: Typed, at: float) -> bool:
+        """Whether a code was used that the fob cannot show yet: the clock went back."""
+        fob = typed.fob
+        if fob is None or fob.period is None:
+            return False
+        return fob.floor > max(fob.expected(at) + self._code.window, typed.step)
 
     def _displayed(self, typed: Typed, prompted: float, at: float) -> int:
         """What the fob shows by now, if the code was on its display when the prompt appeared."""

@@ -1,11 +1,13 @@
 """The desk's HTTP interface is what packaging/openapi.yaml says: every route, every status, every field; whatever is asked."""
 
+import os
+import random
 import re
 import socket
 import socketserver
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from pam_arena.cli import arenactl
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "packaging/openapi.yaml"
 SCHEMATHESIS = ROOT / ".venv-api/bin/st"
-EXAMPLES = 6  # random requests for each operation, beside those that its schema's limits suggest
+SECONDS = int(os.environ.get("ARENA_API_SECONDS", "0"))  # `make fuzz`: as many requests as go into so long
+EXAMPLES = 100_000 if SECONDS else 6  # random requests for each operation, beside those that its schema's limits suggest
 USERS = ("root", "daemon", "bin")
 SEED = "3132333435363738393031323334353637383930"
 
@@ -120,7 +123,9 @@ def url(desk: DeskService) -> Iterator[str]:
     relay.server_close()
 
 
-def test_the_service_keeps_to_its_description_whatever_it_is_asked(desk: DeskService, url: str, tmp_path: Path) -> None:
+def test_the_service_keeps_to_its_description_whatever_it_is_asked(
+    desk: DeskService, url: str, tmp_path: Path, count: Callable[[str], None]
+) -> None:
     keys = [f"K-{number}" for number in range(12)]
     for serial in keys:
         desk.do("/tokens", {"serial": serial, "seed": SEED})
@@ -143,9 +148,11 @@ def test_the_service_keeps_to_its_description_whatever_it_is_asked(desk: DeskSer
     # And an import that was begun is gone again after a refusal: that is no lost resource.
     command += ["--exclude-checks", "unsupported_method,ensure_resource_availability"]
     command += ["--url", url, "--checks", "all", "--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-shrink"]
+    command += ["--max-time", str(SECONDS), "--seed", str(random.randrange(2**31))] if SECONDS else []
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     told = done.stdout + done.stderr
     assert done.returncode == 0, told[-20000:]
     found = re.search(r"(\d+) generated", told)
-    assert found and int(found[1]) > 500, told[-3000:]
+    assert found and int(found[1]) > (0 if SECONDS else 500), told[-3000:]
+    count(f"{found[1]} requests")
     assert f"{len(list(operations(described)))}" in told

@@ -80,3 +80,24 @@ def test_a_step_of_the_clock_is_noticed_once_and_sleep_is_none() -> None:
     assert watch.seconds() == 0
     now -= 3600
     assert watch.seconds() == -3600
+
+
+@pytest.mark.parametrize("rate", [-500e-6, 200e-6, 500e-6])
+def test_a_clock_that_is_slewed_for_months_is_not_stepped(rate: float) -> None:
+    now, boot = 1000.0, 10.0
+    watch = StepWatch(lambda: now, lambda: boot)
+    for _ in range(100 * 86400 // 10):  # arenad looks every ten seconds
+        now, boot = now + 10 + 10 * rate, boot + 10
+        assert watch.seconds() == 0
+    now += 62
+    assert round(watch.seconds()) == 62
+
+
+def test_a_step_in_small_ones_within_an_hour_is_one() -> None:
+    now, boot = 1000.0, 10.0
+    watch = StepWatch(lambda: now, lambda: boot)
+    seen = []
+    for _ in range(4):
+        now, boot = now + 600 + 20, boot + 600
+        seen.append(watch.seconds())
+    assert [round(one) for one in seen] == [0, 0, 0, 80]
