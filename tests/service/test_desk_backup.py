@@ -62,7 +62,7 @@ def fill(service: Service, size: int) -> None:
     """Rows of the audit, so that the backup does not fit into any buffer."""
     with make_engine(service.url).begin() as connection:
         for _ in range(size // 2**14):
-            append(connection, 1, Event("login", "filler", detail=os.urandom(2**13).hex()))
+            append(connection, time.time(), Event("login", "filler", detail=os.urandom(2**13).hex()))
 
 
 def test_a_client_that_goes_away_leaves_no_row_and_nobody_is_kept_from_the_next(service: Service, desk: DeskService) -> None:
