@@ -26,7 +26,7 @@ from desk_service import DeskService
 
 from pam_arena.cli import arenactl, desk_client
 
-HISTORIES, EVENTS = (12, 80) if LONG else (2, 15)
+HISTORIES, EVENTS = (6, 80) if LONG else (2, 15)
 WAITS = '[login]\ndeny_after = "0"\n'  # as shipped, but for the delay of denials
 
 
