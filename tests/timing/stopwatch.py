@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from arena import Service
-from cases import Case, Person, Restorer, enrol, make_people
 from arenad.store.engine import make_engine, store_path
 from arenad.vault import Vault
+from cases import Case, Person, Restorer, enrol, make_people
 
 from pam_arena import protocol
 from pam_arena.pin import Hasher
