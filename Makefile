@@ -11,7 +11,7 @@ APT := build-essential debhelper dh-apparmor dh-python dpkg-dev git libpam0g-dev
 	python3-aiohttp python3-alembic python3-argon2 python3-attr python3-click python3-cryptography python3-httpx \
 	python3-pampy python3-prometheus-client python3-pskc python3-pyotp python3-rich python3-sdnotify python3-segno python3-six \
 	python3-sqlalchemy \
-	python3-aiosmtpd python3-hypothesis python3-pytest python3-pytest-xdist python3-yaml \
+	python3-aiosmtpd python3-hypothesis python3-matplotlib python3-numpy python3-pytest python3-pytest-xdist python3-yaml \
 	afl++ clang clang-format libclang-rt-14-dev libpam-modules shellcheck strace valgrind \
 	ca-certificates iproute2 mmdebstrap openssh-client util-linux zsh zstd
 # atheris: the fuzzers of tests/fuzz/parsers.py.
@@ -28,7 +28,7 @@ READY := .venv/ready-$(shell echo '$(APT) $(PIP) $(PIP_API) $(PIP_TYPES)' | sha2
 SOURCES := $(wildcard setup.py pyproject.toml) \
 	$(shell find c_shim pam_arena daemon packaging -type f ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.mo' ! -name '_shim.c')
 
-.PHONY: setup build lint test torture fuzz deb demo bench clean
+.PHONY: setup build lint test torture fuzz timing deb demo bench clean
 
 setup: $(READY)
 
@@ -71,6 +71,12 @@ torture: build
 T := 600
 fuzz: build
 	$(PYTHON) tests/fuzz/run.py $(T)
+
+# Denials on the stopwatch: N of each state at the socket, SSHD through sshd. The long form is N=10000 SSHD=2000.
+N := 1000
+SSHD := 100
+timing: build deb
+	$(PYTHON) tests/timing/run $(N) $(SSHD)
 
 deb: $(READY) dist/.done
 dist/.done: $(SOURCES)

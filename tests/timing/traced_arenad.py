@@ -11,7 +11,8 @@ from arenad.__main__ import main
 from arenad.login import verifier
 from arenad.login.settle import Settlement
 
-_noted = open(os.environ["ARENA_STATEMENTS"], "a", buffering=1)  # noqa: SIM115: open to the end
+# Open to the end.
+_noted = open(os.environ["ARENA_STATEMENTS"], "a", buffering=1)  # noqa: SIM115
 _here = threading.local()
 
 
