@@ -88,6 +88,9 @@ class Noted:
 _LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
 _INSERT = sa.insert(audit)
 _INSERT_STRANGER = sa.insert(stranger)
+_LATEST = (  # by the index alone, but for one row
+    sa.select(audit.c.at).where(audit.c.holder == sa.bindparam("name")).order_by(audit.c.id.desc()).limit(1)
+).offset(sa.bindparam("before"))
 _PUSH_OUT = sa.delete(stranger).where(stranger.c.id <= sa.bindparam("last"))
 STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
 _COLUMNS = tuple(attribute.name for attribute in fields(Event))
@@ -122,6 +125,12 @@ def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -
     added = connection.execute(_INSERT_STRANGER, values).inserted_primary_key[0]
     connection.execute(_PUSH_OUT, {"last": added - STRANGERS})
     _noted_on(connection).append(Noted(int(at), event))
+
+
+def has_rows(connection: sa.engine.Connection, name: str, many: int, since: int) -> bool:
+    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs `many`, not all of them."""
+    at = connection.execute(_LATEST, {"name": name, "before": many - 1}).scalar()
+    return at is not None and at > since
 
 
 def take_noted(connection: sa.engine.Connection) -> list[Noted]:

@@ -1,0 +1,40 @@
+"""arenad as systemd would run it on a host with more users: an NSS of its own, and the unit's limits and environment.
+
+ARENA_PASSWD is laid over /etc/passwd in a mount namespace of this process alone. That is all: what runs is arenad itself.
+"""
+
+import ctypes
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+
+_CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
+_UNIT = Path(__file__).parents[2] / "packaging/debian/arenad.service"
+
+
+def lay_over(path: str, over: str) -> None:
+    """Show `path` in the place of `over` to this process and those that it becomes. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str | None, target: str, flags: int) -> None:
+        if libc.mount(source and source.encode(), target.encode(), None, ctypes.c_ulong(flags), None) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {target}")
+
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    mount(None, "/", _MS_REC | _MS_PRIVATE)
+    mount(path, over, _MS_BIND)
+
+
+unit = _UNIT.read_text()
+if passwd := os.environ.get("ARENA_PASSWD"):
+    lay_over(passwd, "/etc/passwd")
+[descriptors] = re.findall(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
+most = min(int(os.environ.get("ARENA_NOFILE", descriptors)), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for line in re.findall(r"^Environment=(.*)$", unit, re.MULTILINE):
+    os.environ.update(word.split("=", 1) for word in line.split())
+os.nice(int(os.environ["ARENA_NICE"]))
+os.execv(sys.executable, [sys.executable, "-m", "arenad", *sys.argv[1:]])
