@@ -1,6 +1,18 @@
 """Lets the tests of this folder find crowd.py and powerlog.py, and those of tests/service: tests/ is no package."""
 
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "service")]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that all users may go through: pytest's own are shut to them, and shut again by each run that starts."""
+    with tempfile.TemporaryDirectory(prefix="arena-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
