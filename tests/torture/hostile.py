@@ -254,10 +254,16 @@ class Swarm:
 
 @define
 class Attacker:
-    """A process of an ordinary uid, and the pipe through which it tells what came of its swarm."""
+    """A process of an ordinary uid, and the pipes by which it is let loose, and tells what came of its swarm."""
 
     pid: int
+    gate: int
     said: int
+
+    def begin(self, until: float) -> None:
+        """Have it attack until this moment of the monotonic clock."""
+        os.write(self.gate, json.dumps(until).encode())
+        os.close(self.gate)
 
     def end(self) -> Counter[str]:
         """Wait for its end."""
@@ -268,22 +274,25 @@ class Attacker:
         return Counter(json.loads(told))
 
 
-def attack(path: str, users: Sequence[tuple[str, int]], way: Way, size: int, until: float) -> Attacker:
-    """Let loose a swarm: a process that becomes its user for good or, where there are several, each in turn to connect."""
+def attacker(path: str, users: Sequence[tuple[str, int]], way: Way, size: int) -> Attacker:
+    """Make ready a swarm: a process that becomes its user for good or, where there are several, each in turn to connect."""
     reader, writer = os.pipe()
+    closed, gate = os.pipe()
     child = os.fork()
     if child:
         os.close(writer)
-        return Attacker(child, reader)
+        os.close(closed)
+        return Attacker(child, gate, reader)
     try:
-        signal.alarm(int(until - time.monotonic()) + 30)
+        os.close(gate)
+        signal.alarm(300)  # whatever becomes of the test
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if len(users) == 1:
             become(users[0][1])
             assert os.getresuid() == (users[0][1],) * 3
         swarm = Swarm(path, users, way, size)
-        swarm.run(until)
+        swarm.run(json.loads(os.read(closed, 100)))
         os.write(writer, json.dumps(swarm.tally).encode())
     finally:
         os._exit(0)
