@@ -89,7 +89,17 @@ class Conversations:
         verifier = Verifier(engine, self._writer, vault, clock, CONFIG, CHEAP, 2)
         door = Door(Reader(engine), clock, lambda: CONFIG)
         own = SelfService(verifier, lambda: CONFIG, lambda: None)
-        desk = Desk(verifier, door, clock, lambda: CONFIG, lambda order, name: None, Counts(), Manners(), own, Complaints(clock.monotonic))
+        desk = Desk(
+            verifier,
+            door,
+            clock,
+            lambda: CONFIG,
+            lambda order, name: None,
+            Counts(),
+            Manners(),
+            own,
+            Complaints(clock.monotonic),
+        )
         self._path = str(Path(self._folder.name, "auth.sock"))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listening.bind(self._path)

@@ -5,8 +5,9 @@ import json
 from hosts import Host
 
 LOOK = """
-import json, os, socket, sys
+import json, os, socket, sys, time
 from pam_arena.client import Client
+from pam_arena.errors import ServiceDown
 from pam_arena.protocol import Operation
 from pam_arena.wire import Start
 
@@ -24,9 +25,16 @@ def reach(path):
 def code(operation, name):
     serial = "K-none" if operation is Operation.LOST else ""
     start = Start(operation, "screen", name, "root", "192.0.2.7", "/dev/tty1", uid=0, serial=serial)
-    return Client().converse(start, lambda style, text: "").code
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return Client().converse(start, lambda style, text: "").code
+        except ServiceDown:  # four conversations a second are an ordinary user's
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
-me, names = sys.argv[1], ["alice", "root", "no-such-user", "Alice", "alice ", str(os.getuid())]
+me, names = sys.argv[1], ["alice", "root", "no-such-user"]
 shut = {"/run/arena/desk.sock": tried(lambda: reach("/run/arena/desk.sock"))}
 for folder in ("/var/lib/arena", "/run/arena/login", "/var/spool/arena/out", "/var/spool/arena/failed", "/etc/credstore.encrypted"):
     shut[folder] = tried(lambda: os.listdir(folder) and "open" or "open")
@@ -35,7 +43,12 @@ for folder in ("/run/arena", "/var/spool/arena", "/etc/arena"):
 others = sorted({code(operation, name) for name in names for operation in Operation})
 print(json.dumps([shut, others, code(Operation.STATUS, me)]))
 """
-TABLES = ("holder", "token", "origin", "failure", "request", "recovery", "session_grant", "audit", "stranger")
+ROWS = [
+    "SELECT name, hex(pin), new_pin_until FROM holder",
+    "SELECT serial, state, last_step, granted_step, drift, wrong_pins, used_at FROM token",
+    *(f"SELECT * FROM {table}" for table in ("origin", "failure", "request")),
+    *(f"SELECT count(*), max(id) FROM {table}" for table in ("recovery", "session_grant", "audit", "stranger")),
+]
 
 
 def look(host: Host, user: str) -> tuple[dict[str, str], list[int], int]:
@@ -47,12 +60,11 @@ def look(host: Host, user: str) -> tuple[dict[str, str], list[int], int]:
 def test_an_ordinary_user_reaches_their_own_account_and_nothing_else(host: Host) -> None:
     host.give_fob("alice", "K-hostile", kind="hotp")
     try:
-        before = [host.in_store(f"SELECT * FROM {table}") for table in TABLES if table not in ("token", "recovery", "holder")]
+        before = [host.in_store(statement) for statement in ROWS]
         shut, others, own = look(host, "bob")
         assert set(shut.values()) == {"PermissionError"}, shut
         assert (others, own) == ([6], 0)  # PAM_PERM_DENIED
-        after = [host.in_store(f"SELECT * FROM {table}") for table in TABLES if table not in ("token", "recovery", "holder")]
-        assert after == before
+        assert [host.in_store(statement) for statement in ROWS] == before
         shut, _, own = look(host, "root")  # all of it is there, for root
         assert (set(shut.values()), own) == ({"open"}, 0), shut
     finally:

@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from arena import Service
 from arenad.store.engine import open_store, read_only
 from arenad.store.schema import audit, failure, origin, stranger
 from attrs import define, field, frozen
-from crowd import HOTP, PIN, Person, enrol, make_people
-from people import become, run_as
+from crowd import PIN, Person
+from people import become
 
 from pam_arena.errors import ServiceDown
 from pam_arena.pin import Hasher
@@ -141,7 +140,7 @@ WAYS = {
 
 
 class Swarm:
-    """So many connections of one process, all in one way, until a moment of the monotonic clock. `tally` is what came of them."""
+    """So many connections of one process, all in one way. `tally` is what came of them."""
 
     def __init__(self, path: str, users: Sequence[tuple[str, int]], way: Way, size: int) -> None:
         self._path, self._users, self._way, self._size = path, users, way, size
@@ -154,7 +153,7 @@ class Swarm:
         self.tally: Counter[str] = Counter()
 
     def run(self, until: float) -> None:
-        """Attack."""
+        """Attack until this moment of the monotonic clock."""
         while time.monotonic() < until:
             full = self._fill()
             self._reply_later()
@@ -385,54 +384,3 @@ class Logins:
         """Seconds in which that share of the logins was over."""
         ranked = sorted(self.took)
         return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
-
-
-# One connection at a time.
-
-
-def as_uid(service: Service, uid: int, work: Callable[[], object]) -> str:
-    """What `work` returns in a process of this uid, as text."""
-    return run_as(service.folder, uid, lambda: repr(work()))
-
-
-def connect(path: str, uid: int | None = None) -> socket.socket:
-    """A connection, by this effective uid."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    line.settimeout(15)
-    if uid is None:
-        line.connect(path)
-        return line
-    os.seteuid(uid)
-    try:
-        line.connect(path)
-    finally:
-        os.seteuid(0)
-    return line
-
-
-def hear(line: socket.socket) -> bytes:
-    """A datagram, or none where arenad hung up."""
-    try:
-        return line.recv(DATAGRAM_MAX + 1)
-    except ConnectionResetError:
-        return b""
-
-
-def start(user: str, operation: Operation = Operation.AUTHENTICATE, service: str = "screen", **more: object) -> bytes:
-    """A START."""
-    return encode(Start(operation, service, user, **more))  # type: ignore[arg-type]
-
-
-def say(line: socket.socket, *datagrams: bytes) -> list[bytes]:
-    """All that arenad says to these, each sent as an answer to a question, until it hangs up or has no answer."""
-    left, said = list(datagrams), []
-    while True:
-        with suppress(BrokenPipeError):
-            if left and (not said or decode(said[-1]).style in (Style.HIDDEN, Style.SHOWN)):  # type: ignore[union-attr]
-                line.send(left.pop(0))
-        said.append(hear(line))
-        if not said[-1]:
-            return said[:-1]
-        message = decode(said[-1])
-        if isinstance(message, Done) or (not left and message.style in (Style.HIDDEN, Style.SHOWN)):  # type: ignore[union-attr]
-            return said

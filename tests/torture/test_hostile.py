@@ -15,22 +15,8 @@ from arenad.login.listener import PACE, PER_USER
 from arenad.login.settle import AN_HOUR
 from arenad.store.schema import audit, stranger
 from crowd import LONG, PIN, cheap_service, enrol, make_people
-from hostile import (
-    FIRST_UID,
-    WAYS,
-    WRONG,
-    Logins,
-    Looked,
-    OneHash,
-    Way,
-    as_uid,
-    attacker,
-    connect,
-    hear,
-    hostile_service,
-    look,
-    start,
-)
+from hostile import FIRST_UID, WAYS, WRONG, Logins, Looked, OneHash, Way, attacker, hostile_service, look
+from single import as_uid, connect, hear, start
 
 from pam_arena.protocol import Operation
 from pam_arena.secret import Secret
@@ -41,6 +27,7 @@ SECONDS = 10.0 if LONG else 1.0  # of each way
 A_SECOND = 10.0  # root's logins
 UIDS = 200
 LIMIT = 1.5  # seconds, at p99
+IDLE = 0.1  # seconds that a login takes at most on a machine that does nothing else: 0.03 on two cores
 MEMORY = 96 * 1024  # KiB that arenad may grow by: argon2's memory of two cores, and as much again
 SUCCESS, DENIED = 0, 7
 USERS = [(f"u{n}", FIRST_UID + n) for n in range(UIDS)]
@@ -87,9 +74,7 @@ def told(name: str, logins: Logins, came: Counter[str], before: Looked, after: L
     )
 
 
-def test_root_logs_in_whatever_ordinary_users_do(
-    besieged: tuple[Service, Logins], count: Callable[[str], None]
-) -> None:
+def test_root_logs_in_whatever_ordinary_users_do(besieged: tuple[Service, Logins], count: Callable[[str], None]) -> None:
     service, logins = besieged
     besiege(service, logins, [], 0)
     quiet, at_first = sorted(logins.took), look(service)
@@ -121,14 +106,18 @@ def test_root_logs_in_whatever_ordinary_users_do(
     assert at_last.lines - journal <= OF_ALL * minutes + minutes
     assert sum(at_last.rows[table] - at_first.rows[table] for table in ("audit", "stranger")) <= allowed
     assert at_last.rows["failure"] - at_first.rows["failure"] <= UIDS + len(logins.people)
+    besiege(service, logins, [], 0)
+    quiet = sorted([*quiet, *logins.took])
+    # A machine that is busy with other things than this test is slow with all of it.
+    slow = max(1.0, statistics.median(quiet) / IDLE)
     ranked = sorted(took)
     p99 = ranked[int(0.99 * len(ranked))]
     count(
         f"{len(attacks)} attacks of {SIZE} connections, {SECONDS:.0f} s each: root's {len(took)} logins p50"
-        f" {statistics.median(ranked):.2f} p99 {p99:.2f} max {ranked[-1]:.2f} s, none failed (before, without an attack: p50"
+        f" {statistics.median(ranked):.2f} p99 {p99:.2f} max {ranked[-1]:.2f} s, none failed (without an attack: p50"
         f" {statistics.median(quiet):.2f} max {quiet[-1]:.2f} s); memory {(at_last.memory - at_first.memory) // 1024:+d} MiB"
     )
-    assert p99 < LIMIT + quiet[-1]  # which is what this machine, with all that runs on it, takes by itself
+    assert p99 < LIMIT * slow
 
 
 def test_it_is_found_where_the_limits_are_taken_away(open_folder: Path, count: Callable[[str], None]) -> None:
@@ -191,9 +180,7 @@ def test_who_hangs_up_keeps_the_place_until_the_verdict_and_a_second_at_least(op
         return first, held, after, soon
 
     try:
-        assert as_uid(service, FIRST_UID, work) == repr(
-            (["asked"] * PER_USER, ["turned away"], ["asked"], ["turned away"])
-        )
+        assert as_uid(service, FIRST_UID, work) == repr((["asked"] * PER_USER, ["turned away"], ["asked"], ["turned away"]))
         deadline = time.monotonic() + 10
         while len(rows := [row["actor"] for row in service.rows(audit)]) < PER_USER and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -13,7 +13,8 @@ from arenad.store.engine import make_engine
 from arenad.store.schema import audit, origin, session_grant
 from arenad.store.schema import token as token_table
 from crowd import HOTP, PIN, Person, enrol
-from hostile import FIRST_UID, WRONG, OneHash, as_uid, connect, hear, hostile_service, say, start, write_users
+from hostile import FIRST_UID, WRONG, OneHash, hostile_service, write_users
+from single import as_uid, connect, hear, say, start
 
 from pam_arena.errors import LocalProtocolError
 from pam_arena.protocol import Operation
@@ -117,7 +118,7 @@ def test_every_name_but_ones_own_gets_one_answer_and_no_row_changes(house: Servi
         assert rows_of(house) == before, setting
         asked += sum(map(len, said.values()))
         time.sleep(max(0.0, begun + 1.2 - time.monotonic()))  # the crowd's places are free again
-    count(f"{asked} STARTs of ordinary users for {len(NAMES)} other names, {len(Operation)} operations: one answer, no row changed")
+    count(f"{asked} STARTs of ordinary users for {len(NAMES)} others, {len(Operation)} operations: one answer, no row changed")
 
 
 def test_the_same_start_by_its_own_user_is_answered_otherwise_and_leaves_rows(house: Service) -> None:
