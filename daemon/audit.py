@@ -128,7 +128,7 @@ def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -
 
 
 def has_rows(connection: sa.engine.Connection, name: str, many: int, since: int) -> bool:
-    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs `many`, not all of them."""
+    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs no more than `many`."""
     at = connection.execute(_LATEST, {"name": name, "before": many - 1}).scalar()
     return at is not None and at > since
 

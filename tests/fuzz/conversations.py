@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from arenad.clock import SystemClock
 from arenad.config import Config, Lock, Login, Mail, Service
 from arenad.login.admission import Door
+from arenad.login.complaints import Complaints
 from arenad.login.decoys import prepare
 from arenad.login.listener import Listener
 from arenad.login.policy import Manners

@@ -36,7 +36,8 @@ def code(operation, name):
 
 me, names = sys.argv[1], ["alice", "root", "no-such-user"]
 shut = {"/run/arena/desk.sock": tried(lambda: reach("/run/arena/desk.sock"))}
-for folder in ("/var/lib/arena", "/run/arena/login", "/var/spool/arena/out", "/var/spool/arena/failed", "/etc/credstore.encrypted"):
+spool = "/var/spool/arena"
+for folder in ("/var/lib/arena", "/run/arena/login", spool + "/out", spool + "/failed", "/etc/credstore.encrypted"):
     shut[folder] = tried(lambda: os.listdir(folder) and "open" or "open")
 for folder in ("/run/arena", "/var/spool/arena", "/etc/arena"):
     shut["w " + folder] = tried(lambda: os.mkdir(folder + "/mine") or os.rmdir(folder + "/mine") or "open")

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from arenad.audit import STRANGERS
 from arenad.config import Config
 from arenad.login.admission import Door
+from arenad.login.complaints import Complaints
 from arenad.login.decoys import prepare
 from arenad.login.policy import Manners
 from arenad.login.selfservice import SelfService

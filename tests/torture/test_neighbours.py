@@ -86,7 +86,7 @@ def everything(lies: Sequence[dict[str, object]]) -> Iterator[tuple[str, bytes]]
 def answers(service: Service, lies: Sequence[dict[str, object]]) -> dict[tuple[bytes, ...], list[str]]:
     """What arenad says to an ordinary user, and to which STARTs."""
     said: dict[tuple[bytes, ...], list[str]] = {}
-    for (_, uid), (what, datagram) in zip(cycle(CROWD), everything(lies)):  # noqa: B905: the crowd has no end
+    for (_, uid), (what, datagram) in zip(cycle(CROWD), everything(lies)):
         with connect(service.socket_path, uid) as line:
             said.setdefault(tuple(say(line, datagram, WRONG, WRONG)), []).append(what)
     return said
