@@ -90,6 +90,13 @@ class Noted:
 _LAST = Statement(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
 _INSERT = Statement(sa.insert(audit).values({c.name: sa.bindparam(c.name) for c in audit.c if c.name != "id"}))
 _INSERT_STRANGER = Statement(sa.insert(stranger).values({c.name: sa.bindparam(c.name) for c in stranger.c if c.name != "id"}))
+_LATEST = Statement(  # by the index alone, but for one row
+    sa.select(audit.c.at)
+    .where(audit.c.holder == sa.bindparam("name"))
+    .order_by(audit.c.id.desc())
+    .limit(1)
+    .offset(sa.bindparam("before"))
+)
 _NEWEST = sa.select(sa.func.max(stranger.c.id)).scalar_subquery()
 _PUSH_OUT = Statement(sa.delete(stranger).where(stranger.c.id <= _NEWEST - sa.bindparam("kept", type_=sa.Integer)))
 STRANGERS = 10_000  # denials to names that are no holder's: the latest so many are kept
@@ -129,6 +136,12 @@ def append_stranger(connection: sa.engine.Connection, at: float, event: Event) -
 def push_out_strangers(connection: sa.engine.Connection) -> None:
     """Have the oldest denials to strangers give way. After every attempt, or the time would tell who is a holder."""
     _PUSH_OUT.change(connection, {"kept": STRANGERS})
+
+
+def has_rows(connection: sa.engine.Connection, name: str, many: int, since: int) -> bool:
+    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs no more than `many`."""
+    at = _LATEST.scalar(connection, {"name": name, "before": many - 1})
+    return at is not None and at > since
 
 
 def take_noted(connection: sa.engine.Connection) -> list[Noted]:

@@ -6,6 +6,7 @@ Blocking code, run in a thread: it looks names up through NSS, and reads the sto
 import base64
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attrs import evolve, frozen
@@ -23,10 +24,13 @@ from .attempt import GrantTerms
 from .logind import remote_session
 from .policy import Treatment, decide, is_system_name, uid_of
 from .throttle import Origin, is_favoured, origin_of
+from .turns import Lane
 
 # PAM's return codes (security/_pam_types.h)
 PAM_SUCCESS, PAM_SYSTEM_ERR, PAM_PERM_DENIED, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL = 0, 4, 6, 7, 9
 PAM_AUTHTOK_ERR, PAM_IGNORE = 20, 25
+
+_OTHERS = 4  # threads in which others than root are admitted
 
 
 @frozen
@@ -40,7 +44,7 @@ class Admission:
     name: str
     service: Service
     origin: Origin
-    favoured: bool
+    lane: Lane
     known_name: bool
     uid: int
     address: str
@@ -55,6 +59,18 @@ class Door:
 
     def __init__(self, reader: Reader, clock: Clock, config: Callable[[], Config]) -> None:
         self._reader, self._clock, self._config = reader, clock, config
+        self._others = ThreadPoolExecutor(_OTHERS, "arena-others")
+
+    def pool(self, uid: int) -> ThreadPoolExecutor | None:
+        """Where what a caller of this uid wants is looked up; None: where all of root's is.
+
+        NSS may be slow, and whoever has it asked again and again must not have root's logins wait for it.
+        """
+        return self._others if uid != 0 else None
+
+    def close(self) -> None:
+        """End the threads."""
+        self._others.shutdown()
 
     def admit(self, start: Start, peer_pid: int, peer_uid: int) -> Admission:
         """What becomes of a START. Raises StoreError where the store is needed and cannot be read."""
@@ -65,7 +81,9 @@ class Door:
         address = start.rhost if trusted else ""
         granted_at = self._reader.read(lambda c: last_granted(c, decision.name, origin.kind, origin.key)) if address else 0
         known = is_system_name(decision.name)
-        found = Admission(decision.name, decision.service, origin, is_favoured(origin, granted_at, now), known, uid, address)
+        favoured = Lane.FAVOURED if is_favoured(origin, granted_at, now) else Lane.REMOTE
+        lane = favoured if trusted else Lane.OWN
+        found = Admission(decision.name, decision.service, origin, lane, known, uid, address)
         if decision.treatment is not Treatment.ASK:
             code = PAM_IGNORE if decision.treatment is Treatment.IGNORE else PAM_PERM_DENIED
             return evolve(found, code=code, why=decision.why)
@@ -78,7 +96,8 @@ class Door:
         admitted = own is not None and peer_uid in (0, own)
         code, why = (None, "") if admitted else (PAM_PERM_DENIED, f"uid {peer_uid} may only settle its own")
         origin = origin_of(name, rhost="", ruser="", uid=peer_uid, trusted=False)
-        return Admission(name, config.service(start.service), origin, True, own is not None, peer_uid, "", code, why)
+        lane = lane_of(peer_uid)
+        return Admission(name, config.service(start.service), origin, lane, own is not None, peer_uid, "", code, why)
 
     def _by_store(self, found: Admission, start: Start, peer: tuple[int, int], now: int) -> Admission:
         service, name = found.service, found.name
@@ -110,6 +129,11 @@ class Door:
 
 
 _COVERED: dict[str, Any] = {"code": PAM_SUCCESS, "why": "covered by a session grant", "by_grant": True}
+
+
+def lane_of(peer_uid: int) -> Lane:
+    """Where what a holder settles for themselves waits."""
+    return Lane.OWN if peer_uid != 0 else Lane.REMOTE
 
 
 def ssh_key_hash(auth_info: str) -> bytes | None:

@@ -18,6 +18,7 @@ from ..store.recovery import find_code
 from ..store.schema import State
 from ..vault import Vault
 from .throttle import Origin
+from .turns import Lane
 
 REACH = 10  # steps either side that are compared
 LOOK_AHEAD = 10  # steps that a HOTP token may be ahead (RFC 4226 section 7.4)
@@ -35,7 +36,7 @@ class GrantTerms:
 class Attempt:
     """What is to be verified, and what the audit is to say of it.
 
-    known_name: NSS knows the name; else it may be a password, typed at `login:`. favoured: its turn comes before others'.
+    known_name: NSS knows the name; else it may be a password, typed at `login:`. lane: where it waits for its turn.
     at and prompted_at are wall time in seconds: when the answer came, and when its prompt went out. observe: nothing is
     enforced, so nothing is counted. forward: `second` is a password, then PIN and code. pin_alone: it is a PIN without a code.
     """
@@ -43,7 +44,7 @@ class Attempt:
     name: str
     known_name: bool
     origin: Origin
-    favoured: bool
+    lane: Lane
     service: str
     address: str
     actor: str

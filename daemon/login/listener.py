@@ -27,6 +27,9 @@ GRACE = 3.0  # seconds that a person gets at each prompt when the service stops
 # Seconds in which those prompts must be over: two of them, as a login has. Who comes meanwhile waits in the socket's
 # queue, and the module waits for no more than 10 s: this, a verdict and a start must fit into them.
 LAST = 6.0
+PACE = 1.0  # seconds for which a connection of an ordinary user takes its place at least, however soon it is over
+AT_ONCE = 256  # connections that are accepted before the loop goes on: a queue full of strangers' must not keep root out
+QUEUE = 4096  # connections that systemd's socket holds at most (Backlog=)
 
 
 class Listener:
@@ -35,6 +38,7 @@ class Listener:
     def __init__(self, listening: socket.socket, desk: Desk, slots: int) -> None:
         self._socket, self._desk, self._slots = listening, desk, slots
         self._open: set[Connection] = set()
+        self._silent: dict[Connection, None] = {}  # of others than root, the oldest first: no START came yet
         self._per_uid: dict[int, int] = {}
         self._emptied = asyncio.Event()
         self.stopping = False
@@ -58,8 +62,9 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket.fileno())
-        while self._accept():
-            pass
+        for _ in range(QUEUE // AT_ONCE):  # no more: a storm of connections must not keep the service from ending
+            if not self._accept():
+                break
         self.stopping = True
         self._emptied.clear()
         for connection in self._open:
@@ -75,28 +80,40 @@ class Listener:
             connection.close()
 
     def _accept(self) -> bool:
-        """Take one from the queue; False if there was none to take."""
-        try:
-            accepted, _ = self._socket.accept()
-        except BlockingIOError:
-            return False
-        except OSError as error:  # out of descriptors: those waiting stay in the socket's queue
-            log.error("cannot accept: %s", error.strerror)
-            return False
-        uid = peer_uid(accepted)
+        """Take those in the queue, AT_ONCE at most; whether there may be more."""
+        for _ in range(AT_ONCE):
+            try:
+                accepted, _ = self._socket.accept()
+            except BlockingIOError:
+                return False
+            except OSError as error:  # out of descriptors: those waiting stay in the socket's queue
+                log.error("cannot accept: %s", error.strerror)
+                return False
+            self._take(accepted, peer_uid(accepted))
+        return True
+
+    def _take(self, accepted: socket.socket, uid: int) -> None:
+        """Hold a conversation with a caller, or hang up before a word is read."""
         if not self._has_room(uid):
             accepted.close()
-            return True
+            return
         accepted.setblocking(False)
         self._per_uid[uid] = self._per_uid.get(uid, 0) + 1
-        self._open.add(Connection(self, accepted, uid, self._desk))
-        return True
+        connection = Connection(self, accepted, uid, self._desk)
+        self._open.add(connection)
+        if uid != 0:
+            self._silent[connection] = None
 
     def _has_room(self, uid: int) -> bool:
         if uid == 0:
             return len(self._open) < self._slots
         most = self._slots // 4 if self._is_peer(uid) else PER_USER
-        return self._per_uid.get(uid, 0) < most and len(self._open) < self._slots * 3 // 4
+        if self._per_uid.get(uid, 0) >= most:
+            return False
+        if len(self._open) >= self._slots * 3 // 4 and self._silent:
+            # One person can have thousands of uids (subuid(5)), none of which may say a START that is admitted.
+            next(iter(self._silent)).close()
+        return len(self._open) < self._slots * 3 // 4
 
     def _is_peer(self, uid: int) -> bool:
         """Whether the configuration names this uid as a peer. Looked up once a configuration: NSS may be slow."""
@@ -105,11 +122,24 @@ class Listener:
             self._peers_of, self._peers = config, peer_uids(config)
         return uid in self._peers
 
+    def heard(self, connection: "Connection") -> None:
+        """A START came."""
+        self._silent.pop(connection, None)
+
     def forget(self, connection: "Connection", uid: int) -> None:
-        """A connection was closed."""
+        """A connection was closed, and nothing is under way for it any more."""
         self._open.discard(connection)
+        self._silent.pop(connection, None)
         if not self._open:
             self._emptied.set()
+        loop = asyncio.get_running_loop()
+        pause = 0.0 if uid == 0 or self._is_peer(uid) else connection.begun + PACE - loop.time()
+        if pause > 0:
+            loop.call_later(pause, self._give_place_back, uid)
+        else:
+            self._give_place_back(uid)
+
+    def _give_place_back(self, uid: int) -> None:
         left = self._per_uid.get(uid, 1) - 1
         if left:
             self._per_uid[uid] = left
@@ -118,15 +148,21 @@ class Listener:
 
 
 class Connection:
-    """One login process. It is closed once, whoever ends it."""
+    """One login process. It is closed once, whoever ends it.
 
-    __slots__ = ("_desk", "_listener", "_session", "_socket", "_timer", "_uid", "_version")
+    Who hangs up while a verdict is under way keeps the place until it is reached, and a denial's delay is over: else an
+    ordinary user could have any number of guesses hashed at once.
+    """
+
+    __slots__ = ("_desk", "_forgotten", "_listener", "_session", "_socket", "_timer", "_uid", "_version", "begun")
 
     def __init__(self, listener: Listener, accepted: socket.socket, uid: int, desk: Desk) -> None:
         self._listener, self._socket, self._uid, self._desk = listener, accepted, uid, desk
         self._session: Session | None = None
         self._version = VERSION  # the module's, once a START came
+        self._forgotten = False
         loop = asyncio.get_running_loop()
+        self.begun = loop.time()
         self._timer: asyncio.TimerHandle | None = loop.call_later(START_WITHIN, self.close)
         loop.add_reader(accepted.fileno(), self._readable)
 
@@ -145,7 +181,9 @@ class Connection:
             self.close()
 
     def expect_answer(self, seconds: float) -> None:
-        """Give the person this long."""
+        """Give the person this long; one who is gone is given nothing."""
+        if self._socket.fileno() < 0:
+            return self._too_late()
         if self._listener.stopping:
             return self._close_after(GRACE)
         self._stop_timer()
@@ -157,13 +195,14 @@ class Connection:
             self._close_after(GRACE)
 
     def close(self) -> None:
-        """Close the connection and forget it."""
-        if self._socket.fileno() < 0:
-            return
-        self._stop_timer()
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._listener.forget(self, self._uid)
+        """Close the connection, and forget it unless a verdict is under way."""
+        if self._socket.fileno() >= 0:
+            self._stop_timer()
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+        if not self.working and not self._forgotten:
+            self._forgotten = True
+            self._listener.forget(self, self._uid)
 
     def _close_after(self, seconds: float) -> None:
         self._stop_timer()
@@ -198,11 +237,12 @@ class Connection:
         elif version_of(datagram) != self._version:
             return self._drop(f"version {version_of(datagram)} in a conversation of version {self._version}")
         if isinstance(message, Start) and self._session is None:
+            self._listener.heard(self)
             self._session = Session(self._desk, self, peer_of(self._socket), message)
             self._session.begin()
         elif not (isinstance(message, Answer) and self._session is not None and self._session.answered(message)):
             self._drop(f"{type(message).__name__} out of turn")
 
     def _drop(self, why: str) -> None:
-        log.warning("uid %d: connection dropped: %s", self._uid, why)
+        self._desk.complaints.say(self._uid, logging.WARNING, f"uid {self._uid}: connection dropped: {why}")
         self.close()

@@ -26,6 +26,7 @@ from ..store import requests
 from ..store.grants import revoke_grants
 from ..store.recovery import count_left, replace_codes
 from ..store.schema import CodeKind, RequestState, State
+from .admission import lane_of
 from .news import News, tell
 from .verifier import Verifier
 
@@ -92,7 +93,7 @@ class SelfService:
                 return _compare(row, seed, codes, now)
 
         _, proved = await self._verifier.in_turn(
-            who.name, False, look, lambda connection, claim: _settle_claim(connection, claim, step.serial, who, now)
+            who.name, lane_of(who.uid), look, lambda connection, claim: _settle_claim(connection, claim, step.serial, who, now)
         )
         return proved
 

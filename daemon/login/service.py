@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..store.writer import Writer
 from ..vault import Vault, read_master_key
 from .admission import Door
 from .chores import HeadTeller, Keeper, Reporter, keep_ballast
+from .complaints import Complaints
 from .counts import Counts
 from .decoys import prepare, refuse_other_key
 from .listener import Listener
@@ -41,6 +43,7 @@ from .verifier import Verifier
 
 log = logging.getLogger(__name__)
 
+SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock: a loop that turns strangers away must not hold up verdicts
 IDLE_SECONDS = 1.0  # without a login; then memory is given back
 HELD = ".held"  # of a mail in the spool (spool.py, which is not loaded for its name alone)
 _SPARE_FDS = 64  # descriptors beside connections: store, threads, journal
@@ -136,12 +139,14 @@ async def _serve(
     service: _Service, listening: socket.socket, engine: sa.engine.Engine, vault: Vault, journal: Journal, runtime: Path
 ) -> None:
     config, writer = service.config, service.writer
+    sys.setswitchinterval(SWITCH_SECONDS)
     cores = os.cpu_count() or 1
     verifier = Verifier(engine, writer, vault, SystemClock(), config, pin.Hasher(), cores, news=service.news)
     door = Door(Reader(engine), SystemClock(), lambda: service.config)
     own = SelfService(verifier, lambda: service.config, service.news)
     manners = Manners(plain=not _speaks_utf8())
-    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, manners, own)
+    complaints = Complaints(SystemClock().monotonic)
+    desk = Desk(verifier, door, SystemClock(), lambda: service.config, service.post, service.counts, manners, own, complaints)
     listener = Listener(listening, desk, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS)
     head = HeadTeller(Reader(engine), journal)
     timekeeper = Timekeeper(writer, SystemClock(), boot_seconds, lambda: service.config)
@@ -174,6 +179,7 @@ async def _serve(
         chore.cancel()
     await listener.stop()
     verifier.close()
+    door.close()
     await head.tell()
 
 

@@ -34,6 +34,7 @@ from .admission import (
     Door,
 )
 from .attempt import Attempt
+from .complaints import Complaints
 from .counts import Counts
 from .policy import Manners
 from .selfservice import SelfService, Who
@@ -44,6 +45,7 @@ from .verifier import Verified, Verifier
 log = logging.getLogger(__name__)
 
 _HOLDERS_OWN = frozenset({Operation.REQUEST, Operation.STATUS, Operation.LOST, Operation.CODES})
+BUSY_PAUSE = 5.0  # seconds; the module waits 9.8
 DEADLINE_MARGIN = 15.0  # seconds before the caller's deadline that are too few to type PIN + new code
 
 
@@ -69,6 +71,7 @@ class Desk:
     counts: Counts
     manners: Manners
     own: SelfService
+    complaints: Complaints
 
 
 class Session:
@@ -131,14 +134,14 @@ class Session:
         pid, uid = self._peer
         own, door = self._operation in _HOLDERS_OWN, self._desk.door
         admission = await asyncio.get_running_loop().run_in_executor(
-            None, lambda: door.admit_holder(start, uid) if own else door.admit(start, pid, uid)
+            door.pool(uid), lambda: door.admit_holder(start, uid) if own else door.admit(start, pid, uid)
         )
         self._admission = admission
         if admission.code is not None:
             if admission.by_grant:
                 await self._desk.verifier.note_grant(admission.name, self._service, admission.address, admission.uid)
             self._desk.counts.count("granted" if admission.by_grant else "not-asked", self._service)
-            log.info("%s: not asked: %s", self._service, admission.why)
+            self._desk.complaints.say(uid, logging.INFO, f"{self._service}: not asked: {admission.why}")
             return self._finish(admission.code)
         manner = self._desk.manners.of(self._desk.config(), self._service, start.options)
         if self._operation is Operation.AUTHENTICATE:
@@ -276,7 +279,7 @@ class Session:
             name=found.name,
             known_name=found.known_name,
             origin=found.origin,
-            favoured=found.favoured,
+            lane=found.lane,
             service=self._service,
             address=found.address,
             actor=f"uid:{found.uid}",
@@ -301,7 +304,9 @@ class Session:
         try:
             await work
         except (Busy, StoreError) as error:
-            log.error("no verdict: %s", error)
+            self._desk.complaints.say(self._peer[1], logging.ERROR, f"no verdict: {error}")
+            if self._peer[1] != 0:  # who crowds their own lane does not come again at once
+                await asyncio.sleep(BUSY_PAUSE)
             self._finish(PAM_AUTHINFO_UNAVAIL)
         except ArenaError as error:
             log.error("no verdict: %s", error)

@@ -12,7 +12,7 @@ from pam_arena.conversation import Outcome, Verdict
 from pam_arena.errors import ArenaError
 from pam_arena.otp import Kind
 
-from ..audit import Event, Reason, append, append_stranger, new_ref, push_out_strangers
+from ..audit import Event, Reason, append, append_stranger, has_rows, new_ref, push_out_strangers
 from ..config import Config
 from ..store.accounts import Account, Standing, count_failures, forget_addresses, mark, spend, write_standing
 from ..store.grants import give_grant
@@ -26,6 +26,7 @@ from .throttle import KNOWN_FOR, REMOTE, after_failure, after_success, is_waitin
 
 MAILED_FOR = 600  # seconds that a mailed code works
 MAILS = 5  # codes mailed to a holder in an hour
+AN_HOUR = 100  # rows of a holder; then denials that are no guesses that count go where strangers' go
 _HOUR = 3600
 
 
@@ -200,6 +201,10 @@ class Settlement:
     def _append(self, account: Account, event: Event) -> None:
         attempt = self._attempt
         hidden = self._vault.hide_name(attempt.name)
+        # What counts ends in a wait, then in a closed door; what does not could fill the audit, or push other rows out.
+        counted = event.reason not in NOT_COUNTED and not attempt.observe
+        crowded = has_rows(self._connection, attempt.name, AN_HOUR, int(self._now) - _HOUR)
+        kept = account.real and (counted or not crowded or event.outcome == Outcome.GRANTED.value)
         event = evolve(
             event,
             holder=attempt.name if account.real or attempt.known_name else hidden,
@@ -207,7 +212,7 @@ class Settlement:
             service=attempt.service,
             address=attempt.address,
         )
-        (append if account.real else append_stranger)(self._connection, self._now, event)
+        (append if kept else append_stranger)(self._connection, self._now, event)
         push_out_strangers(self._connection)
 
     def _verdict(

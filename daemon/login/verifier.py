@@ -26,7 +26,7 @@ from .attempt import Attempt, Finding, examine, examine_next
 from .newpin import make_record, store_record
 from .news import News
 from .settle import MailOrder, Settlement, Subject
-from .turns import Turns
+from .turns import Lane, Turns
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -107,7 +107,7 @@ class Verifier:
         """Do the work of an attempt in its turn, and settle what it found in one durable transaction."""
         return await self.in_turn(
             attempt.name,
-            attempt.favoured,
+            attempt.lane,
             work,
             lambda connection, finding: settle(self._settlement(connection, attempt), finding),
         )
@@ -115,7 +115,7 @@ class Verifier:
     async def in_turn(
         self,
         name: str,
-        favoured: bool,
+        lane: Lane,
         work: Callable[[sa.engine.Connection], F],
         settle: Callable[[sa.engine.Connection, F], T],
     ) -> tuple[F, T]:
@@ -126,7 +126,7 @@ class Verifier:
             # Handed on from here: one change of threads less.
             return finding, self._writer.submit(lambda connection: settle(connection, finding))
 
-        async with self._turns.turn(name, favoured) as place:
+        async with self._turns.turn(name, lane) as place:
             finding, settled = await self._hash(examined)
             self._turns.give_core_back(place)
             return finding, await asyncio.wrap_future(settled)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from arenad.clock import SystemClock
 from arenad.config import Config, Lock, Login, Mail, Service
 from arenad.login.admission import Door
+from arenad.login.complaints import Complaints
 from arenad.login.decoys import prepare
 from arenad.login.listener import Listener
 from arenad.login.policy import Manners
@@ -89,7 +90,17 @@ class Conversations:
         verifier = Verifier(engine, self._writer, vault, clock, CONFIG, CHEAP, 2)
         door = Door(Reader(engine), clock, lambda: CONFIG)
         own = SelfService(verifier, lambda: CONFIG, lambda: None)
-        desk = Desk(verifier, door, clock, lambda: CONFIG, lambda order, name: None, Counts(), Manners(), own)
+        desk = Desk(
+            verifier,
+            door,
+            clock,
+            lambda: CONFIG,
+            lambda order, name: None,
+            Counts(),
+            Manners(),
+            own,
+            Complaints(clock.monotonic),
+        )
         self._path = str(Path(self._folder.name, "auth.sock"))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listening.bind(self._path)

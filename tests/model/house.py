@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from arenad.audit import STRANGERS
 from arenad.config import Config
 from arenad.login.admission import Door
+from arenad.login.complaints import Complaints
 from arenad.login.decoys import prepare
 from arenad.login.policy import Manners
 from arenad.login.selfservice import SelfService
@@ -120,7 +121,17 @@ class House:
         verifier = Verifier(self._engine, self._writer, self.vault, self.clock, self.config, CHEAP, 2)
         door = Door(Reader(self._engine), self.clock, lambda: self.config)
         own = SelfService(verifier, lambda: self.config, lambda: None)
-        self._desk = Desk(verifier, door, self.clock, lambda: self.config, self._post, Counts(), Manners(), own)
+        self._desk = Desk(
+            verifier,
+            door,
+            self.clock,
+            lambda: self.config,
+            self._post,
+            Counts(),
+            Manners(),
+            own,
+            Complaints(self.clock.monotonic),
+        )
         self._looking = sqlite3.connect(self.path, isolation_level=None)
 
     def _post(self, order: MailOrder, name: str) -> None:

@@ -9,6 +9,7 @@ from arena import Service
 from arenad import config
 from arenad.login.attempt import Attempt, examine
 from arenad.login.throttle import CONSOLE, Origin
+from arenad.login.turns import Lane
 from arenad.store.engine import make_engine, read_only
 from arenad.store.recovery import add_codes
 from arenad.store.schema import CodeKind, holder
@@ -77,7 +78,7 @@ def test_whoever_types_whatever_the_same_statements_are_executed(service: Servic
                 name,
                 True,
                 Origin(CONSOLE),
-                True,
+                Lane.FAVOURED,
                 "login",
                 "",
                 "",

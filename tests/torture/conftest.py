@@ -17,3 +17,11 @@ def fast_folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(dir="/dev/shm"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that all users may go through: pytest's own are shut to them, and shut again by each run that starts."""
+    with tempfile.TemporaryDirectory(prefix="arena-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)

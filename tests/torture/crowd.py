@@ -21,7 +21,7 @@ from arenad.login.judge import NOT_COUNTED
 from arenad.store.engine import make_engine
 from arenad.store.inventory import NewToken, add_holder, add_token, update_holder
 from arenad.store.recovery import add_codes
-from arenad.store.schema import CodeKind, State, audit, failure, holder
+from arenad.store.schema import CodeKind, State, audit, failure, holder, stranger
 from arenad.vault import Vault
 from attrs import define, field
 
@@ -132,8 +132,10 @@ def broken_rows(connection: sa.engine.Connection) -> Iterator[str]:
 
 def uncounted(connection: sa.engine.Connection, refs: set[str]) -> Iterator[str]:
     """Denials of which no row, or no count, tells: refs are those that were sent."""
-    noted = {
-        ref: (name, reason) for ref, name, reason in connection.execute(sa.select(audit.c.ref, audit.c.holder, audit.c.reason))
+    noted = {  # what is no guess goes to the ring of strangers when a holder has many rows
+        ref: (name, reason)
+        for table in (audit, stranger)
+        for ref, name, reason in connection.execute(sa.select(table.c.ref, table.c.holder, table.c.reason))
     }
     for ref in refs - set(noted):
         yield f"denial {ref} has no row in the audit"

@@ -22,6 +22,7 @@ from arenad.config import Code, Config, Lock, Login
 from arenad.login.attempt import Attempt
 from arenad.login.decoys import prepare
 from arenad.login.throttle import CONSOLE, Origin
+from arenad.login.turns import Lane
 from arenad.login.verifier import Verifier
 from arenad.store.accounts import read_account, spend
 from arenad.store.engine import open_store, read_only
@@ -176,7 +177,7 @@ async def working_codes(verifier: Verifier, run: Run, said: Said) -> list[str]:
 async def verdict(verifier: Verifier, name: str, typed: str) -> Outcome:
     """What arenad's verifier says of PIN + code from the console."""
     at, first, second = time.time(), Secret(PIN.encode()), Secret(typed.encode())
-    attempt = Attempt(name, True, Origin(CONSOLE), True, "login", "", "uid:0", Policy(), first, second, at, at)
+    attempt = Attempt(name, True, Origin(CONSOLE), Lane.FAVOURED, "login", "", "uid:0", Policy(), first, second, at, at)
     return (await verifier.verify(attempt)).verdict.outcome
 
 
