@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from arenad.login.turns import FOR_ONE_NAME, WAITING, Busy, Lane, Turns
 
+NAMES = WAITING // FOR_ONE_NAME  # that fill a lane
+
 
 class Crowd:
     """Attempts that hold their core until they are told; `order` is in which order they had it."""
@@ -111,10 +113,10 @@ def test_who_has_the_most_places_gives_one_to_a_newcomer(lane: Lane) -> None:
         crowd = Crowd()
         await crowd.come("under way", lane=lane)
         for number in range(WAITING):
-            await crowd.come(f"greedy{number}", f"greedy{number % 4}", lane)
+            await crowd.come(f"greedy{number}", f"greedy{number % NAMES}", lane)
         await crowd.come("newcomer", lane=lane)
         with pytest.raises(Busy):
-            await crowd.finish(f"greedy{WAITING - 4}")  # the last of the first that has the most
+            await crowd.finish(f"greedy{WAITING - NAMES}")  # the last of the first that has the most
         assert crowd.turns.waiting == WAITING
         await crowd.finish("under way")
         for who in list(crowd.order[1:]):
@@ -133,5 +135,23 @@ def test_where_all_have_one_place_a_newcomer_is_told_that_there_is_none() -> Non
         await crowd.come("newcomer")
         with pytest.raises(Busy):
             await crowd.finish("newcomer")
+
+    run(go())
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_who_waited_too_long_is_sent_away_and_the_next_has_the_turn(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        crowd = Crowd()
+        await crowd.come("under way", lane=lane)
+        monkeypatch.setattr("arenad.login.turns.WAITS", 0.01)
+        await crowd.come("late", lane=lane)
+        with pytest.raises(Busy):
+            await crowd.finish("late")
+        monkeypatch.undo()
+        await crowd.come("in time", lane=lane)
+        await crowd.finish("under way")
+        assert crowd.order == ["under way", "in time"]
+        await crowd.finish("in time")
 
     run(go())
