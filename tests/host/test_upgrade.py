@@ -11,8 +11,8 @@ from holders import ASK_CODE, ASK_PIN, PIN, SHELL, Holder, password, play
 from hosts import AUTH_ERR, OLDER, SUCCESS, TESTHOST, Host, build_older
 
 PACKAGES = ("libpam-arena", "arenad", "python3-pam-arena")
-CROWD = 16
-EVERY = 0.15  # seconds between the logins that arrive
+CROWD = 24  # so many that nobody comes again while their last login may still wait
+EVERY = 0.3  # seconds between the logins that arrive
 
 
 @pytest.fixture(scope="module")
