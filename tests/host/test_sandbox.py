@@ -193,7 +193,7 @@ def test_the_profiles_allow_all_that_the_services_do(
     for unit, trace in {"arenad": login, "arena-desk": desk, "arena-mail": sent}.items():
         assert {"/var/lib/arena/arena.db"} & {path for path, _ in trace.uses} or unit == "arena-mail"
         missing = sorted((path, need) for path, need in trace.uses if not profiles[unit].allows(path, need))
-        assert missing == [], unit
+        assert missing == [], f"{unit}: {missing}"
         families = {family for family, _ in trace.sockets}
         assert families <= ({"AF_UNIX"} if unit != "arena-mail" else {"AF_UNIX", "AF_INET", "AF_INET6"})
         for family, kind in trace.sockets:
