@@ -10,16 +10,28 @@ import sqlalchemy as sa
 from arenad.__main__ import main
 from arenad.login import verifier
 from arenad.login.settle import Settlement
+from arenad.store.statement import Statement
 
 # Open to the end.
 _noted = open(os.environ["ARENA_STATEMENTS"], "a", buffering=1)  # noqa: SIM115
 _here = threading.local()
 
 
-def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+def note(statement: str) -> None:
     """Write a statement down, if it is part of an attempt: what else arenad does has its own times."""
     if getattr(_here, "attempt", False):
         _noted.write(" ".join(statement.split()) + "\n")
+
+
+def noted(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The way of those that go past SQLAlchemy."""
+
+    def run_and_note(statement: Statement, *arguments: Any) -> Any:
+        done = run(statement, *arguments)
+        note(statement._sql)
+        return done
+
+    return run_and_note
 
 
 def followed(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,5 +49,6 @@ def followed(work: Callable[..., Any]) -> Callable[..., Any]:
 
 verifier.examine = followed(verifier.examine)
 Settlement.of_passcode = followed(Settlement.of_passcode)  # type: ignore[method-assign]
-sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
+Statement._run = noted(Statement._run)  # type: ignore[method-assign]
+sa.event.listen(sa.engine.Engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: note(statement))
 sys.exit(main())
