@@ -7,6 +7,7 @@ there is nothing to frame and nothing to buffer.
 import asyncio
 import logging
 import socket
+from collections import Counter
 from contextlib import suppress
 
 from pam_arena.errors import ProtocolError
@@ -27,7 +28,7 @@ GRACE = 3.0  # seconds that a person gets at each prompt when the service stops
 # Seconds in which those prompts must be over: two of them, as a login has. Who comes meanwhile waits in the socket's
 # queue, and the module waits for no more than 10 s: this, a verdict and a start must fit into them.
 LAST = 6.0
-PACE = 1.0  # seconds for which a connection of an ordinary user takes its place at least, however soon it is over
+BURST, PACE = 20, 4.0  # conversations that an ordinary user may begin within so many seconds, however soon they are over
 AT_ONCE = 256  # connections that are accepted before the loop goes on: a queue full of strangers' must not keep root out
 QUEUE = 4096  # connections that systemd's socket holds at most (Backlog=)
 
@@ -39,7 +40,8 @@ class Listener:
         self._socket, self._desk, self._slots = listening, desk, slots
         self._open: set[Connection] = set()
         self._silent: dict[Connection, None] = {}  # of others than root, the oldest first: no START came yet
-        self._per_uid: dict[int, int] = {}
+        self._per_uid: Counter[int] = Counter()  # open conversations
+        self._lately: Counter[int] = Counter()  # begun within PACE, by ordinary users
         self._emptied = asyncio.Event()
         self.stopping = False
         self._peers_of: Config | None = None
@@ -98,7 +100,10 @@ class Listener:
             accepted.close()
             return
         accepted.setblocking(False)
-        self._per_uid[uid] = self._per_uid.get(uid, 0) + 1
+        self._per_uid[uid] += 1
+        if uid != 0 and not self._is_peer(uid):
+            self._lately[uid] += 1
+            asyncio.get_running_loop().call_later(PACE, _take_one, self._lately, uid)
         connection = Connection(self, accepted, uid, self._desk)
         self._open.add(connection)
         if uid != 0:
@@ -108,7 +113,7 @@ class Listener:
         if uid == 0:
             return len(self._open) < self._slots
         most = self._slots // 4 if self._is_peer(uid) else PER_USER
-        if self._per_uid.get(uid, 0) >= most:
+        if self._per_uid[uid] >= most or self._lately[uid] >= BURST:
             return False
         if len(self._open) >= self._slots * 3 // 4 and self._silent:
             # One person can have thousands of uids (subuid(5)), none of which may say a START that is admitted.
@@ -132,19 +137,13 @@ class Listener:
         self._silent.pop(connection, None)
         if not self._open:
             self._emptied.set()
-        loop = asyncio.get_running_loop()
-        pause = 0.0 if uid == 0 or self._is_peer(uid) else connection.begun + PACE - loop.time()
-        if pause > 0:
-            loop.call_later(pause, self._give_place_back, uid)
-        else:
-            self._give_place_back(uid)
+        _take_one(self._per_uid, uid)
 
-    def _give_place_back(self, uid: int) -> None:
-        left = self._per_uid.get(uid, 1) - 1
-        if left:
-            self._per_uid[uid] = left
-        else:
-            self._per_uid.pop(uid, None)
+
+def _take_one(counts: Counter[int], uid: int) -> None:
+    counts[uid] -= 1
+    if not counts[uid]:
+        del counts[uid]
 
 
 class Connection:
@@ -154,7 +153,7 @@ class Connection:
     ordinary user could have any number of guesses hashed at once.
     """
 
-    __slots__ = ("_desk", "_forgotten", "_listener", "_session", "_socket", "_timer", "_uid", "_version", "begun")
+    __slots__ = ("_desk", "_forgotten", "_listener", "_session", "_socket", "_timer", "_uid", "_version")
 
     def __init__(self, listener: Listener, accepted: socket.socket, uid: int, desk: Desk) -> None:
         self._listener, self._socket, self._uid, self._desk = listener, accepted, uid, desk
@@ -162,7 +161,6 @@ class Connection:
         self._version = VERSION  # the module's, once a START came
         self._forgotten = False
         loop = asyncio.get_running_loop()
-        self.begun = loop.time()
         self._timer: asyncio.TimerHandle | None = loop.call_later(START_WITHIN, self.close)
         loop.add_reader(accepted.fileno(), self._readable)
 

@@ -26,7 +26,7 @@ def queue(self, place):
         raise Busy("no room")
     self._waiting[place.lane].append(place)
 Turns._queue, admission.Door.pool = queue, lambda self, uid: None
-listener.PER_USER, listener.PACE = 10**6, 0.0
+listener.PER_USER = listener.BURST = 10**6
 admission.Lane = SimpleNamespace(FAVOURED=Lane.FAVOURED, REMOTE=Lane.REMOTE, OWN=Lane.FAVOURED)
 sys.exit(main())
 """

@@ -23,7 +23,7 @@ from pam_arena.wire import Answer, Done, Prompt, decode, encode
 
 VERA, NOEL, RITA, MALLORY = ("vera", 61_902), ("noel", 61_903), ("rita", 61_904), ("mallory", 61_901)
 ALIAS = ("vera2", VERA[1])
-# A uid has four conversations a second: many ask at once what one could ask in turn.
+# A uid begins no more than so many conversations in a while: many ask at once what one could ask in turn.
 CROWD = [(f"m{number}", FIRST_UID + number) for number in range(400)]
 PEOPLE = [VERA, NOEL, RITA, MALLORY, ALIAS, *CROWD]
 PERM_DENIED, SUCCESS = 6, 0
