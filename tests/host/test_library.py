@@ -15,8 +15,9 @@ ROOT = TESTS.parent
 @pytest.mark.parametrize("suite", ["trixie"], indirect=True, scope="session")
 def test_the_services_dialogues_hold_on_the_installed_packages(spare: Host) -> None:
     spare.install("python3-pytest", "python3-hypothesis", "python3-aiosmtpd", "python3-yaml", "gcc", "libc6-dev")
-    spare.run("mkdir", "-p", "/root/packaging", "/root/tests", "/root/daemon")
+    spare.run("mkdir", "-p", "/root/packaging/debian", "/root/tests", "/root/daemon")
     spare.copy(ROOT / "packaging/arena.toml", ROOT / "packaging/openapi.yaml", to="/root/packaging")
+    spare.copy(ROOT / "packaging/debian/arenad.service", to="/root/packaging/debian")
     spare.copy(ROOT / "daemon/letters", to="/root/daemon")
     spare.copy(TESTS / "conftest.py", TESTS / "service", TESTS / "unit", to="/root/tests")
     spare.run("userdel", "alice")  # to those tests she is nobody of this system

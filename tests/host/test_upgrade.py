@@ -52,7 +52,7 @@ def change_packages(host: Host, crowd: list[Holder], packages: list[Path], *opti
     """apt puts these packages in place of others while people log in."""
     report = steady.log_in_during(host, crowd, EVERY, [TESTHOST, "apt", host.name, *options, *packages])
     steady.check(host, report)
-    assert report.slowest > 0.3, f"nobody came while arenad was down: {report}\n{report.said}"
+    assert report.come >= 10, f"nearly nobody came meanwhile: {report}\n{report.said}"
     assert host.run("systemctl", "--failed", "--no-legend").stdout == ""
     return report
 
