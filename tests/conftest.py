@@ -22,8 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     the services', and all others.
     """
     for item in items:
-        suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
-        if suite and "host" not in item.fixturenames:  # type: ignore[attr-defined]
+        suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]  # a Function has it
+        if suite and "host" not in item.fixturenames:  # type: ignore[attr-defined]  # a Function has it
             suite += "-own"
         here = "service" if "service" in item.path.parts else "here"
         item.add_marker(pytest.mark.xdist_group(suite or here))

@@ -64,5 +64,5 @@ class Statement:
         compiled = self._core.compile(dialect=connection.dialect)
         self._fixed, self._names = dict(compiled.params), tuple(compiled.positiontup or ())
         if self._core.is_select:
-            self._row = namedtuple("Row", self._core.selected_columns.keys(), rename=True)  # type: ignore[misc]
+            self._row = namedtuple("Row", self._core.selected_columns.keys(), rename=True)  # type: ignore[misc]  # names known at run time
         self._sql = str(compiled)  # last: another thread may come while this one compiles

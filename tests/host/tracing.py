@@ -92,7 +92,7 @@ def traced(host: Host, unit: str, arguments: str) -> Iterator[Trace]:
         if line.endswith("<unfinished ...>"):
             started[thread] = words.removesuffix("<unfinished ...>").rstrip()
         else:
-            trace.read(re.sub(r"^\s*<\.\.\. \w+ resumed>", lambda _: started.pop(thread), words))  # noqa: B023
+            trace.read(re.sub(r"^\s*<\.\.\. \w+ resumed>", lambda _: started.pop(thread), words))  # noqa: B023  # called at once
     trace.uses = _real(host, {use for use in trace.uses if use[0] not in (gate, *SHELL)})
 
 

@@ -56,7 +56,7 @@ def plant(what: str) -> None:
     elif what == "skipped-argon2id":
         attempt.read_account, pin.verify = read_and_remember, verify_if_real
     elif what == "cheap-argon2id":
-        pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]
+        pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]  # what is planted
     else:
         raise SystemExit(f"planted_arenad.py: no such plant: {what}")
 

@@ -12,8 +12,7 @@ from arenad.login import verifier
 from arenad.login.settle import Settlement
 from arenad.store.statement import Statement
 
-# Open to the end.
-_noted = open(os.environ["ARENA_STATEMENTS"], "a", buffering=1)  # noqa: SIM115
+_noted = open(os.environ["ARENA_STATEMENTS"], "a", buffering=1)  # noqa: SIM115  # open to the end
 _here = threading.local()
 
 
@@ -48,7 +47,7 @@ def followed(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 verifier.examine = followed(verifier.examine)
-Settlement.of_passcode = followed(Settlement.of_passcode)  # type: ignore[method-assign]
-Statement._run = noted(Statement._run)  # type: ignore[method-assign]
+Settlement.of_passcode = followed(Settlement.of_passcode)  # type: ignore[method-assign]  # wrapped
+Statement._run = noted(Statement._run)  # type: ignore[method-assign]  # wrapped
 sa.event.listen(sa.engine.Engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: note(statement))
 sys.exit(main())

@@ -20,7 +20,7 @@ from arenad.store import engine, writer
 
 from pam_arena import pin
 
-pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]
+pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]  # what is planted
 opened = engine._on_connect
 
 
@@ -56,5 +56,5 @@ class Hasty(writer.Writer):
 
 engine._on_connect = open_with_less
 if os.environ.get("ARENA_HASTY"):
-    service.Writer = Hasty  # type: ignore[misc]
+    service.Writer = Hasty  # type: ignore[misc]  # planted
 sys.exit(main())

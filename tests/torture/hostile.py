@@ -93,7 +93,7 @@ class Way:
 
 
 def _start(name: str, operation: Operation = Operation.AUTHENTICATE, **more: str) -> bytes:
-    return encode(Start(operation, more.pop("service", "screen"), name, **more))  # type: ignore[arg-type]
+    return encode(Start(operation, more.pop("service", "screen"), name, **more))  # type: ignore[arg-type]  # of any kind
 
 
 def _broken(name: str, chance: random.Random) -> Sequence[bytes]:

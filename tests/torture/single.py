@@ -42,7 +42,7 @@ def hear(line: socket.socket) -> bytes:
 
 def start(user: str, operation: Operation = Operation.AUTHENTICATE, service: str = "screen", **more: object) -> bytes:
     """A START."""
-    return encode(Start(operation, service, user, **more))  # type: ignore[arg-type]
+    return encode(Start(operation, service, user, **more))  # type: ignore[arg-type]  # of any kind
 
 
 def say(line: socket.socket, *datagrams: bytes) -> list[bytes]:

@@ -35,7 +35,7 @@ def read(which: int) -> float:
 
 time.time = lambda: read(0)
 time.clock_gettime = lambda which: read(8) if which == time.CLOCK_BOOTTIME else clock_of_kernel(which)
-pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]
+pin.Hasher = functools.partial(pin.Hasher, time_cost=1, memory_kib=8)  # type: ignore[misc,assignment]  # what is planted
 
 
 def let_the_floor_fall(connection: sa.engine.Connection, slot: accounts.Slot, step: int, at: int) -> bool:
@@ -52,7 +52,7 @@ if fault == "floor":
 
     settle.spend = let_the_floor_fall
 elif fault == "watch":
-    clock.StepWatch.seconds = lambda self: 0.0  # type: ignore[method-assign]
+    clock.StepWatch.seconds = lambda self: 0.0  # type: ignore[method-assign]  # planted
 elif fault == "waits":
     from arenad.login import timekeeper
 

@@ -259,5 +259,5 @@ def test_what_is_no_guess_fills_no_audit(open_folder: Path) -> None:
 def log_in(service: Service, name: str, pin: str, code: str, **more: str) -> int:
     """Log in through root's client; PAM's code."""
     answers = [Secret(pin.encode()), Secret(code.encode())]
-    begun = Start(Operation.AUTHENTICATE, "login", name, **more)  # type: ignore[arg-type]
+    begun = Start(Operation.AUTHENTICATE, "login", name, **more)  # type: ignore[arg-type]  # of any kind
     return service.client().converse(begun, lambda style, text: answers.pop(0) if answers else None).code
