@@ -9,6 +9,7 @@ import enum
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import pyotp
@@ -77,8 +78,8 @@ def tokencode(seed: Secret, mechanism: Mechanism, step: int) -> str:
     return _Generator(seed.reveal(), mechanism).generate_otp(step)
 
 
-def find_step(seed: Secret, mechanism: Mechanism, typed: str, steps: range) -> int | None:
-    """The step among `steps` whose code was typed, or None. Every step is computed and compared, whatever came before."""
+def find_step(seed: Secret, mechanism: Mechanism, typed: str, steps: Iterable[int]) -> int | None:
+    """The last of `steps` whose code was typed, or None. Every step is computed and compared, whatever came before."""
     generator = _Generator(seed.reveal(), mechanism)
     wanted = typed.encode("utf-8", "surrogateescape")
     found = None

@@ -129,9 +129,11 @@ class Service:
         """A client of this service."""
         return Client(self.socket_path)
 
-    def enrol(self, name: str, serial: str, mechanism: Mechanism = SLOW, state: State = State.ACTIVE) -> "Token":
+    def enrol(
+        self, name: str, serial: str, mechanism: Mechanism = SLOW, state: State = State.ACTIVE, seed: bytes | None = None
+    ) -> "Token":
         """Give a holder a token in new-PIN mode, through the store, as the desk does it."""
-        seed = Secret(make_seed(mechanism.period, mechanism.algorithm))
+        seed = Secret(seed or make_seed(mechanism.period, mechanism.algorithm))
         if (left := mechanism.seconds_left(time.time())) <= min(20, mechanism.period // 2):
             time.sleep(left)
         now = int(time.time())

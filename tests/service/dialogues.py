@@ -87,10 +87,17 @@ def change(service: Service, table: sa.Table, **values: object) -> None:
 class Holder:
     """A holder with a PIN and one token, whose codes by pyotp are told from the steps that arenad knows."""
 
-    def __init__(self, service: Service, name: str = "alice", mechanism: Mechanism = SLOW, pin: str | None = PIN) -> None:
+    def __init__(
+        self,
+        service: Service,
+        name: str = "alice",
+        mechanism: Mechanism = SLOW,
+        pin: str | None = PIN,
+        seed: bytes | None = None,
+    ) -> None:
         self.service, self.name, self.mechanism = service, name, mechanism
         self.used = 0  # for a test that counts codes of a HOTP token
-        self.token: Token = service.enrol(name, f"K-{name}", mechanism)
+        self.token: Token = service.enrol(name, f"K-{name}", mechanism, seed=seed)
         secret = base64.b32encode(self.token.seed.reveal()).decode()
         self._hotp = pyotp.HOTP(secret, digits=mechanism.digits, digest=getattr(hashlib, mechanism.algorithm))
         if pin is not None:

@@ -128,3 +128,18 @@ def test_who_typed_slowly_goes_on_with_the_code_on_the_display(tmp_path: Path) -
         grant(service, "alice", [(ASK_PIN, PIN), (ASK_CODE, slowly), (NEXT, alice.code)])
     finally:
         service.close()
+
+
+# Of either seed, the code that is typed comes again within reach.
+TWICE_BY_COUNTER = bytes.fromhex("a39e777a1e2d2fcb9bcd172ac2945460391ceb5f")  # the codes 0 and 5
+TWICE_BY_TIME = bytes.fromhex("ad44552a80309a0b97c97502cc26ed02e11b05a2")  # the codes 1 and 5
+
+
+def test_of_two_steps_with_one_code_the_nearer_counts(service: Service) -> None:
+    bob = Holder(service, "bob", HOTP, seed=TWICE_BY_COUNTER)
+    assert bob.code(0) == bob.code(5)
+    grant(service, "bob", split(PIN, bob.code(0)))
+    grant(service, "bob", split(PIN, bob.code(1)))
+    alice = Holder(service, "alice", Mechanism(period=int(time.time()) * 2 // 3), seed=TWICE_BY_TIME)  # it is step 1
+    assert alice.code() == alice.code(4)
+    grant(service, "alice", split(PIN, alice.code()))

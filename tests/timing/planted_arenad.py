@@ -8,6 +8,7 @@ cheap-argon2id: no fault, but an argon2id that costs next to nothing, so that al
 import functools
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from arenad.__main__ import main
@@ -22,7 +23,7 @@ _here = threading.local()
 _match, _read_account, _verify = attempt._match, attempt.read_account, pin.verify
 
 
-def find_first(seed: Secret, mechanism: Mechanism, typed: str, steps: range) -> int | None:
+def find_first(seed: Secret, mechanism: Mechanism, typed: str, steps: Sequence[int]) -> int | None:
     """find_step, without the care."""
     return next((step for step in steps if step >= 0 and tokencode(seed, mechanism, step) == typed), None)
 
