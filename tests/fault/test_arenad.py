@@ -56,7 +56,8 @@ def test_no_fault_lets_in_whom_arenad_did_not(service: Service, driver: Path, co
             end = time.monotonic() + 0.5
             while attempts(service) == before and time.monotonic() < end:
                 time.sleep(0.01)
-            button.press()
+            if attempts(service) != before:  # codes that arenad never saw would lead beyond its look-ahead
+                button.press()
         return outcome
 
     good = make(Call("authenticate"))
@@ -75,6 +76,7 @@ def test_no_fault_lets_in_whom_arenad_did_not(service: Service, driver: Path, co
         assert outcome.ms < PATIENCE_MS
         assert outcome.result != SUCCESS or outcome.verdict == SUCCESS, call
         assert results[SUCCESS] < attempts(service)["granted"], call  # one more, by the call without a fault
+    button.press()  # the last may have been judged late
     assert make(Call("authenticate")).result == SUCCESS
     count(f"fault at every use before a real arenad: {len(calls)} calls, results {dict(sorted(results.items()))}")
 
