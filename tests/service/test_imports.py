@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arena import Service
@@ -32,7 +33,7 @@ def in_store(service: Service) -> list[dict[str, object]]:
     return [dict(row) for row in service.rows(token_table) if row["state"] != State.DECOY.value]
 
 
-def people(service: Service) -> list[dict[str, object]]:
+def people(service: Service) -> list[dict[str, Any]]:
     """The real holders."""
     return [dict(row) for row in service.rows(holder) if row["id"]]
 
@@ -264,7 +265,7 @@ def test_an_import_in_effect_is_settled_by_the_next_desk(service: Service, desk:
         wait_until(tidy(service))
         assert [one["state"] for one in in_store(service)] == ["stock", "active"]
         assert [(row["event"], row["serial"]) for row in service.rows(audit)] == [("token-assign", "K-2")]
-        assert (people(service)[0]["batch"], people(service)[0]["new_pin_until"] > time.time()) == (None, True)  # type: ignore[operator]
+        assert (people(service)[0]["batch"], people(service)[0]["new_pin_until"] > time.time()) == (None, True)
     finally:
         later.close()
 

@@ -37,8 +37,8 @@ def nobody(_lock: Lock) -> Secret:
     raise AssertionError("it asked for a key")
 
 
-def of_csv(text: str, **said: object) -> list[Record]:
-    return list(read_csv(io.BytesIO(text.encode()), Given(**said)))  # type: ignore[arg-type]
+def of_csv(text: str, kind: Kind | None = None, digits: int | None = None, period: int | None = None) -> list[Record]:
+    return list(read_csv(io.BytesIO(text.encode()), Given(kind, digits, period)))
 
 
 def of_pskc(data: bytes, ask: Callable[[Lock], Secret] = nobody) -> list[Record]:
