@@ -32,6 +32,9 @@ MAXTRIES, ACCT_EXPIRED, CRED_UNAVAIL, CONV_ERR, AUTHTOK_ERR, AUTHTOK_RECOVERY_ER
 TTY, RHOST, RUSER = 3, 4, 8
 HIDDEN, SHOWN, ERROR, INFO = 1, 2, 3, 4  # PAM's styles
 SILENT = 0x8000
+PREPARE = 0x4000  # PAM_PRELIM_CHECK
+UPDATE = 0x2000  # PAM_UPDATE_AUTHTOK
+OPERATIONS = ["authenticate", "acct_mgmt", "chauthtok"]
 
 HEAR, LEFT = "hear", "left"
 Line = str | bytes | Start | Prompt | Answer | Done
@@ -232,3 +235,14 @@ class Stage:
 def connections(operation: str, script: Script) -> list[Script]:
     """The scripts of a call: PAM asks a changer of PINs first whether it is ready, which connects and sends nothing."""
     return [[LEFT], script] if operation == "chauthtok" else [script]
+
+
+def hold(
+    stage: Stage, peer: Peer, operation: str, script: Script, *replies: bytes | int | None, flags: int = 0
+) -> tuple[int, Login]:
+    """One call against one script."""
+    peer.play(*connections(operation, script))
+    with stage.login(*replies) as login:
+        result = login.call(operation, flags)
+    peer.finish()
+    return result, login
