@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from arenad.store.schema import token as token_table
 from command import arenactl
 from desk_service import DeskService
 from dialogues import PIN, deny, grant, split
+from disks import tmpfs
 from pskc import PSKC
 
 from pam_arena.otp import Kind, Mechanism, tokencode
@@ -272,11 +272,8 @@ def test_an_import_in_effect_is_settled_by_the_next_desk(service: Service, desk:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with tmpfs(tmp_path / "small", "4m") as disk:
+        yield disk
 
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_in_effect(small_disk: Path, tmp_path: Path) -> None:

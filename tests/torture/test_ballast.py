@@ -3,11 +3,9 @@
 Everybody logs in through a real arenad on a small disk that something else has filled to the last block.
 """
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from arenad.store.ballast import LOGIN_BYTES, SPARE, logins_left, size_for
 from arenad.store.engine import open_store, read_only
 from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
 from desk_service import DeskService
+from disks import fill, tmpfs
 
 from pam_arena.protocol import Operation, Style
 from pam_arena.secret import Secret
@@ -31,22 +30,8 @@ SUCCESS, DENIED, UNAVAILABLE = 0, 7, 9
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for a store, its ballast, and what arenad leaves to others when it makes it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    size = size_for(LOGINS) + SPARE + 8 * 2**20
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(file: Path) -> None:
-    """Write until there is no room."""
-    with suppress(OSError), file.open("ab", buffering=0) as out:
-        while True:
-            out.write(bytes(65536))
-    with suppress(OSError), file.open("ab", buffering=0) as out:
-        while True:
-            out.write(bytes(4096))
+    with tmpfs(tmp_path / "disk", size_for(LOGINS) + SPARE + 8 * 2**20) as disk:
+        yield disk
 
 
 def log_in(service: Service, name: str, code: str, address: str) -> tuple[int, set[str]]:
