@@ -3,7 +3,6 @@
 Everybody logs in through a real arenad on a small disk that something else has filled to the last block.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from arena import Service
 from arenad.store.ballast import LOGIN_BYTES, SPARE, logins_left, size_for
 from arenad.store.engine import open_store, read_only
-from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
+from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, run_together, uncounted
 from desk_service import DeskService
 from disks import fill, tmpfs
 
@@ -51,28 +50,18 @@ def log_in(service: Service, name: str, code: str, address: str) -> tuple[int, s
 def everybody(service: Service, people: Sequence[Person], rounds: range) -> set[str]:
     """Each holder with a right code and a wrong one in each round, from addresses never seen before; references of denials."""
     refs: set[str] = set()
-    failures: list[Exception] = []
-
-    def run(mine: Sequence[tuple[int, Person]]) -> None:
-        try:
-            for step in rounds:
-                for number, one in mine:
-                    assert log_in(service, one.name, one.code(step), f"2001:db8:{step:x}::{number:x}")[0] == SUCCESS
-                    code, refused = log_in(service, one.name, one.wrong_code(), f"2001:db8:{step:x}:1::{number:x}")
-                    assert code == DENIED
-                    refs.update(refused)
-                service.hear()
-        except Exception as failure:
-            failures.append(failure)
-
     numbered = list(enumerate(people))
-    threads = [threading.Thread(target=run, args=(numbered[n::CLIENTS],)) for n in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+
+    def run(client: int) -> None:
+        for step in rounds:
+            for number, one in numbered[client::CLIENTS]:
+                assert log_in(service, one.name, one.code(step), f"2001:db8:{step:x}::{number:x}")[0] == SUCCESS
+                code, refused = log_in(service, one.name, one.wrong_code(), f"2001:db8:{step:x}:1::{number:x}")
+                assert code == DENIED
+                refs.update(refused)
+            service.hear()
+
+    run_together(run, CLIENTS)
     return refs
 
 
