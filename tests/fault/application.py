@@ -267,7 +267,7 @@ class Application:
     def _play(self, connection: socket.socket, script: Script, heard: bytes | None) -> None:
         """Go on with a script until it wants to hear; close at its end, or where the module left."""
         try:
-            said = script.send(heard)  # type: ignore[arg-type]
+            said = next(script) if heard is None else script.send(heard)
             while said != HEAR:
                 connection.send(said)
                 said = next(script)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hosts import Host, build_packages  # found by the line above: tests/ is no package
+from holders import Holder  # found by the line above: tests/ is no package
+from hosts import Host, build_packages
 
 USERS = ("alice", "bob", "carol", "dave", "erin", "frank")
 
@@ -36,6 +37,22 @@ def host(suite: str, debs: list[Path]) -> Iterator[Host]:
         one.add_user(user, groups="sudo")
     yield one
     one.stop()
+
+
+@pytest.fixture(scope="module")
+def plain(host: Host) -> Host:
+    """The host as it asks at first: sshd for the password before the passcode. Root has "the root password"."""
+    host.password_first()
+    host.run("chpasswd", input="root:the root password\n")
+    return host
+
+
+@pytest.fixture(scope="module")
+def holder(plain: Host) -> Holder:
+    """A holder on it whose PIN is created."""
+    one = Holder(plain, kind="hotp")
+    one.enrol()
+    return one
 
 
 @pytest.fixture(scope="module")

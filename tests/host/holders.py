@@ -17,10 +17,12 @@ ASK_PIN, ASK_CODE = r"leave empty\): ", r"on your key\): "
 CHOOSE, AGAIN, NEW = r"Choose a PIN \(4 to 6 digits\): ", "Same PIN again: ", r"PIN \+ new code: "
 PASSWORD_PROMPT = r"[Pp]assword[^\n]*: "
 PIN = "2846"
+ROOT_PASSWORD = "the root password"
 SHELL = "arena-in"
 REFUSED = r"Permission denied|Login incorrect|Sorry, try again|Authentication failure"
 
 Step = tuple[str, Answer, str]  # prompt, answer, what stands for the answer in the transcript
+ROOT: Step = (PASSWORD_PROMPT, ROOT_PASSWORD, "root's password")
 _numbers = itertools.count(1)
 
 
@@ -89,12 +91,11 @@ class Door:
 def doors(holder: Holder) -> dict[str, Door]:
     """sshd, login, sudo and su. Root has "the root password"."""
     host, name = holder.host, holder.name
-    root: Step = (PASSWORD_PROMPT, "the root password", "root's password")
     every = (
         Door("ssh", holder.ssh, password(), SHELL),
         Door("login", lambda: host.login(name), password(), r"\$ "),
         Door("sudo", lambda: host.sudo(name, "echo", SHELL), password(), SHELL),
-        Door("su", lambda: host.su(name), root, r"root\r?\n"),
+        Door("su", lambda: host.su(name), ROOT, r"root\r?\n"),
     )
     return {door.name: door for door in every}
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from holders import PASSWORD_PROMPT, SHELL, Holder, Step, password, play
+from holders import ROOT, SHELL, Holder, password, play
 from hosts import AUTHINFO_UNAVAIL, SERVICES, SUCCESS, Dialogue, Host
 
 PERM_DENIED, IGNORED = 6, 7  # the second is what pam_deny says, whose turn comes where pam_arena is not asked
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def test_the_bundle_for_a_helper_holds_no_secret(audited: Host, tmp_path: Path) 
         audited.run("systemctl", "daemon-reload")
         audited.run("systemctl", "restart", "arenad.service")
     with tarfile.open(fileobj=io.BytesIO(packed)) as bundle:
-        files = {one.name.partition("/")[2]: bundle.extractfile(one).read().decode() for one in bundle}  # type: ignore[union-attr]
+        files = {one.name.partition("/")[2]: bundle.extractfile(one).read().decode() for one in bundle}  # type: ignore[union-attr]  # all are files
     whole = "\n".join(files.values())
     for secret in canaries:
         for shape in shapes(secret):

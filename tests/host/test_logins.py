@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from holders import ASK_CODE, ASK_PIN, NEW, PASSWORD_PROMPT, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
+from holders import ASK_CODE, ASK_PIN, NEW, PIN, ROOT, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS, Dialogue, Host
 
 
@@ -61,9 +61,8 @@ def test_console_sudo_and_su_ask_for_the_callers_key(holder: Holder) -> None:
     transcript = play(holder.host.login(name), [password(), *holder.first_steps()], r"\$ ")
     assert "PIN created. New code in about N s." in transcript
     check_golden("sudo", play(holder.host.sudo(name, "echo", SHELL), [password(), *holder.steps()], SHELL))
-    root: Step = (PASSWORD_PROMPT, "the root password", "root's password")
     holder.host.run("chpasswd", input="root:the root password\n")
-    check_golden("su", play(holder.host.su(name), [root, *holder.steps()], "root\r?\n"))
+    check_golden("su", play(holder.host.su(name), [ROOT, *holder.steps()], "root\r?\n"))
 
 
 def test_arena_first_every_name_sees_the_same(arena_first: Host) -> None:
@@ -108,8 +107,7 @@ def test_password_first_console_sudo_and_su_refuse_a_wrong_pin(holder: Holder) -
     check_golden("login-refused", refuse(host.login(holder.name), [password(), *holder.steps("2847")]))
     check_golden("sudo-refused", refuse(host.sudo(holder.name), [password(), *holder.steps("2847")]))
     host.run("chpasswd", input="root:the root password\n")
-    root: Step = (PASSWORD_PROMPT, "the root password", "root's password")
-    check_golden("su-refused", refuse(host.su(holder.name), [root, *holder.steps("2847")]))
+    check_golden("su-refused", refuse(host.su(holder.name), [ROOT, *holder.steps("2847")]))
 
 
 def test_a_reference_is_explained_to_the_desk(arena_first: Host) -> None:

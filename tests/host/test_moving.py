@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from holders import PIN, Holder
@@ -28,9 +29,9 @@ def saved(host: Host) -> Holder:
     return holder
 
 
-def bring_back(host: Host, *options: str, check: bool = True, phrase: str = PHRASE) -> dict[str, object]:
+def bring_back(host: Host, *options: str, check: bool = True, phrase: str = PHRASE) -> dict[str, Any]:
     done = host.arenactl("restore", FILE, *options, "-o", "json", input=phrase + "\n", check=check)
-    restored: dict[str, object] = json.loads(done.stdout) if check else {"error": done.stderr, "status": done.returncode}
+    restored: dict[str, Any] = json.loads(done.stdout) if check else {"error": done.stderr, "status": done.returncode}
     return restored
 
 
@@ -76,7 +77,7 @@ def test_brought_back_no_old_code_works_and_the_next_does(saved: Holder) -> None
     host.arenactl("token", "unassign", since.fob.serial)
 
     told = bring_back(host, "--replace", "--yes")
-    aside = [str(one) for one in told["kept_aside"]]  # type: ignore[attr-defined]
+    aside = [str(one) for one in told["kept_aside"]]
     assert len(aside) == 1 and re.fullmatch(r"/var/lib/arena/arena\.db\.before-\d{8}T\d{6}Z", aside[0])
     assert host.run("stat", "-c", "%a %U:%G", aside[0], "/var/lib/arena/arena.db").stdout == "600 _arena:_arena\n" * 2
     assert host.run("systemctl", "is-active", *UNITS).stdout == "active\n" * len(UNITS)
@@ -110,7 +111,7 @@ def test_a_new_host_takes_store_key_and_configuration(saved: Holder) -> None:
     host.run("systemctl", "start", "arenad.socket", "arenad.service", "arena-desk.socket")
     assert key_in_force(host) != key
     told = bring_back(host, "--yes")
-    assert any(str(one).startswith("/etc/credstore.encrypted/arena.key.before-") for one in told["kept_aside"])  # type: ignore[attr-defined]
+    assert any(str(one).startswith("/etc/credstore.encrypted/arena.key.before-") for one in told["kept_aside"])
     assert key_in_force(host) == key
     assert "4242" in (host.root / drop_in[1:]).read_text()
     for _ in range(3):

@@ -2,29 +2,13 @@
 
 import json
 
-import pytest
-from holders import ASK_CODE, ASK_PIN, PASSWORD_PROMPT, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
+from holders import ASK_CODE, ASK_PIN, PASSWORD_PROMPT, PIN, ROOT, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import AUTHINFO_UNAVAIL, Dialogue, Host
 
 OBSERVE = '[service.default]\nmode = "observe"\n'
 OBSERVE_SSHD = '[service.sshd]\nmode = "observe"\n'
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 WRONG: list[Step] = [(ASK_PIN, PIN, "PIN"), (ASK_CODE, "000000", "wrong code")]
 LINE = "nothing is enforced where mode is observe: "
-
-
-@pytest.fixture(scope="module")
-def plain(host: Host) -> Host:
-    host.password_first()
-    host.run("chpasswd", input="root:the root password\n")
-    return host
-
-
-@pytest.fixture(scope="module")
-def holder(plain: Host) -> Holder:
-    one = Holder(plain, kind="hotp")
-    one.enrol()
-    return one
 
 
 def people(host: Host) -> dict[str, dict[str, object]]:

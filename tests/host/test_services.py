@@ -5,16 +5,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from holders import ASK_PIN, PASSWORD_PROMPT, PIN, REFUSED, SHELL, Holder, Step, check_golden, password, play, refuse
+from holders import (
+    ASK_PIN,
+    PASSWORD_PROMPT,
+    PIN,
+    REFUSED,
+    ROOT,
+    ROOT_PASSWORD,
+    SHELL,
+    Holder,
+    Step,
+    check_golden,
+    password,
+    play,
+    refuse,
+)
 from hosts import PASSWORD, Dialogue, Host
 
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 ALL = frozenset({"ssh", "login", "sudo", "su"})
 PROGRAMS: dict[str, tuple[Callable[[Host, str], Dialogue], str, str]] = {
     "ssh": (lambda host, name: host.ssh(name, "echo", SHELL), PASSWORD, SHELL),
     "login": (Host.login, PASSWORD, r"@\S+\$ "),
     "sudo": (lambda host, name: host.sudo(name, "echo", SHELL), PASSWORD, SHELL),
-    "su": (Host.su, ROOT[1], "root\r?\n"),  # type: ignore[dict-item]
+    "su": (Host.su, ROOT_PASSWORD, "root\r?\n"),
 }
 OWN_TEXTS = """
 [service.sshd]
@@ -27,20 +40,6 @@ language = "fr"
 [service.su.texts]
 denied = "Refusé. Appelez le 5555 et citez {ref}."
 """
-
-
-@pytest.fixture(scope="module")
-def plain(host: Host) -> Host:
-    host.password_first()
-    host.run("chpasswd", input="root:the root password\n")
-    return host
-
-
-@pytest.fixture(scope="module")
-def holder(plain: Host) -> Holder:
-    one = Holder(plain, kind="hotp")
-    one.enrol()
-    return one
 
 
 def who_asks(host: Host, name: str, programs: frozenset[str] = ALL) -> set[str]:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyotp
 import sqlalchemy as sa
@@ -47,8 +48,8 @@ def converse(service: Service, user: str, script: Sequence[Line], /, **start: ob
         typed = answer() if callable(answer) else answer
         return None if typed is None else Secret(typed.encode())
 
-    words = {"operation": Operation.AUTHENTICATE, "service": "sshd", "rhost": "192.0.2.7"} | start
-    done = service.client().converse(Start(user=user, **words), ask)  # type: ignore[arg-type]
+    words: dict[str, Any] = {"operation": Operation.AUTHENTICATE, "service": "sshd", "rhost": "192.0.2.7"} | start
+    done = service.client().converse(Start(user=user, **words), ask)
     assert not left, left
     return done
 
@@ -68,7 +69,7 @@ def split(pin: str, code: str) -> list[Line]:
     return [(ASK_PIN, pin), (ASK_CODE, code)]
 
 
-def last(service: Service, table: sa.Table = audit) -> dict[str, object]:
+def last(service: Service, table: sa.Table = audit) -> dict[str, Any]:
     """The newest row of the audit, or of strangers."""
     return dict(service.rows(table)[-1])
 

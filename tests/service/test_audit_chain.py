@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -46,11 +47,11 @@ class Chain:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
-    def verify(self) -> dict[str, object]:
+    def verify(self) -> dict[str, Any]:
         with read_only(open_store(self.url)) as connection:
             return audits.verify(connection, CALLER)
 
-    def check(self, *heads: str) -> dict[str, object]:
+    def check(self, *heads: str) -> dict[str, Any]:
         with read_only(open_store(self.url)) as connection:
             return audits.check_heads(connection, CALLER, {"heads": list(heads)})
 
@@ -121,8 +122,8 @@ def test_a_tail_that_was_cut_off_is_found_by_an_earlier_head(chain: Chain) -> No
     head = chain.heads()[-1]
     chain.forge("DELETE FROM audit WHERE id > 8")
     assert chain.verify()["verdict"] == "good"
-    assert "row 10 is missing: the audit ends at row 8" in chain.check(head)["problems"][0]  # type: ignore[index]
-    assert "no row has the hash" in chain.check(head.partition(":")[2])["problems"][0]  # type: ignore[index]
+    assert "row 10 is missing: the audit ends at row 8" in chain.check(head)["problems"][0]
+    assert "no row has the hash" in chain.check(head.partition(":")[2])["problems"][0]
 
 
 def test_a_chain_that_was_written_anew_is_found_by_an_earlier_head(chain: Chain) -> None:
@@ -130,7 +131,7 @@ def test_a_chain_that_was_written_anew_is_found_by_an_earlier_head(chain: Chain)
     chain.forge("DELETE FROM audit WHERE id > 8")
     chain.add(22, 21, 20)
     assert chain.verify()["verdict"] == "good"
-    assert "row 10 is another than it was" in chain.check(head)["problems"][0]  # type: ignore[index]
+    assert "row 10 is another than it was" in chain.check(head)["problems"][0]
 
 
 @pytest.mark.parametrize("head", ["", "4", "4:abc", "x:" + "0" * 64, "0:" + "0" * 64, "-1:" + "0" * 64, "0" * 63])

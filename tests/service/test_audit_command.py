@@ -136,7 +136,7 @@ def test_a_whole_audit_is_verified_with_the_journals_heads(service: Service, des
     Holder(service)
     deny(service, "alice", split("9999", "000000"))
     row = last(service)
-    arenactl.journal((1, row["hash"].hex()), (1, row["hash"].hex()))  # type: ignore[attr-defined]
+    arenactl.journal((1, row["hash"].hex()), (1, row["hash"].hex()))
     found = json.loads(arenactl.run("audit", "verify", "-o", "json").stdout)
     assert (found["verdict"], found["rows"], found["heads_checked"], found["journal"]) == ("good", 1, 1, "1 heads")
     arenactl.journal((7, "0" * 64), key="aa" * 8)  # of another store
@@ -147,7 +147,7 @@ def test_a_broken_audit_is_refused_with_its_row(service: Service, desk: DeskServ
     Holder(service)
     for _ in range(3):
         deny(service, "alice", split("9999", "000000"))
-    head = f"{last(service)['id']}:{last(service)['hash'].hex()}"  # type: ignore[attr-defined]
+    head = f"{last(service)['id']}:{last(service)['hash'].hex()}"
     forge(service, "DELETE FROM audit WHERE id = 3")
     assert arenactl.run("audit", "verify").returncode == 0
     cut = arenactl.run("audit", "verify", "--head", head, status=1)

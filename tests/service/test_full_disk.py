@@ -1,10 +1,9 @@
 """No room on the disk, and no ballast or none left: no verdict, the reason in the journal, nothing lost, and it heals."""
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from arena import Service, Token
 from arenad.store.ballast import SLICE, SPARE, size_for
 from desk_service import DeskService
 from dialogues import PIN, Holder
+from disks import fill, tmpfs
 from journald import Journald
 
 from pam_arena.otp import Kind, Mechanism
@@ -26,22 +26,8 @@ LOGINS = 100
 @pytest.fixture
 def make_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """A disk of so many bytes."""
-    folder = tmp_path / "small"
-
-    def make(size: int) -> Path:
-        folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-        return folder
-
-    yield make
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(file: Path) -> None:
-    """Write until there is no room."""
-    with suppress(OSError), file.open("wb", buffering=0) as out:
-        while True:
-            out.write(bytes(4096))
+    with ExitStack() as mounted:
+        yield lambda size: mounted.enter_context(tmpfs(tmp_path / "small", size))
 
 
 def log_in(service: Service, *answers: str) -> int:

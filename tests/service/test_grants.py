@@ -6,8 +6,10 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from arena import Service
 from arenad.login.admission import ssh_key_hash
 from arenad.login.logind import remote_session
@@ -71,9 +73,9 @@ def test_anything_else_is_asked(granting: Service, alice: Holder, other: dict[st
         asked.append(text)
         raise Asked
 
-    words = {"operation": Operation.AUTHENTICATE, "service": "sshd", "rhost": "192.0.2.7"} | other
+    words: dict[str, Any] = {"operation": Operation.AUTHENTICATE, "service": "sshd", "rhost": "192.0.2.7"} | other
     with pytest.raises(Asked):
-        granting.client().converse(Start(user="alice", **words), ask)  # type: ignore[arg-type]
+        granting.client().converse(Start(user="alice", **words), ask)
     assert len(asked) == 1
 
 
@@ -91,8 +93,8 @@ def test_a_name_without_the_grant_is_asked(granting: Service, alice: Holder) -> 
     ],
     ids=["over", "shortened-since", "key-disabled", "pin-reset"],
 )
-def test_a_grant_ends(granting: Service, alice: Holder, table: object, values: dict[str, object]) -> None:
-    change(granting, table, **values)  # type: ignore[arg-type]
+def test_a_grant_ends(granting: Service, alice: Holder, table: sa.Table, values: dict[str, object]) -> None:
+    change(granting, table, **values)
     deny(granting, "alice", split(PIN, "000000"), auth_info=KEY)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from arenad.desk.advice import Facts, Key, Step, next_steps
 from arenad.store.engine import make_engine
 from arenad.store.schema import RequestState, State, audit, failure, holder, origin, recovery, request, session_grant
 from arenad.store.schema import token as token_table
+from attrs import evolve
 from desk_service import DeskService
 from dialogues import PIN, Holder, deny, grant, last, split
 from golden import check_golden
@@ -99,12 +101,7 @@ def test_a_person_is_one_screen_of_24_lines(staff: Service, desk: DeskService) -
 
 ACTIVE = Key("K-1", State.ACTIVE)
 READY = Facts("alice", NOW, True, (ACTIVE,), True, 0, 0, 0)
-
-
-def facts(**values: object) -> Facts:
-    """A holder who is ready but for this."""
-    known = {name: getattr(READY, name) for name in ("name", "now", "exists", "keys", "has_pin", "new_pin_until", "waits")}
-    return Facts(**{**known, "codes_left": 0, **values})  # type: ignore[arg-type]
+facts = partial(evolve, READY)  # a holder who is ready but for this
 
 
 @pytest.mark.parametrize(

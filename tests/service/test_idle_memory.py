@@ -15,7 +15,8 @@ def memory(service: Service) -> tuple[int, int]:
     """What it holds, and the most that it held, in KiB."""
     assert service.process is not None
     status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return tuple(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) for name in ("VmRSS", "VmHWM"))  # type: ignore[index, return-value]
+    most, now = re.findall(r"^Vm(?:HWM|RSS):\s+(\d+) kB", status, re.M)
+    return int(now), int(most)
 
 
 def wait_until_given_back(service: Service) -> None:

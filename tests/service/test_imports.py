@@ -6,10 +6,10 @@ import json
 import os
 import pwd
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arena import Service
@@ -19,6 +19,7 @@ from arenad.store.schema import token as token_table
 from command import arenactl
 from desk_service import DeskService
 from dialogues import PIN, deny, grant, split
+from disks import tmpfs
 from pskc import PSKC
 
 from pam_arena.otp import Kind, Mechanism, tokencode
@@ -32,7 +33,7 @@ def in_store(service: Service) -> list[dict[str, object]]:
     return [dict(row) for row in service.rows(token_table) if row["state"] != State.DECOY.value]
 
 
-def people(service: Service) -> list[dict[str, object]]:
+def people(service: Service) -> list[dict[str, Any]]:
     """The real holders."""
     return [dict(row) for row in service.rows(holder) if row["id"]]
 
@@ -264,18 +265,15 @@ def test_an_import_in_effect_is_settled_by_the_next_desk(service: Service, desk:
         wait_until(tidy(service))
         assert [one["state"] for one in in_store(service)] == ["stock", "active"]
         assert [(row["event"], row["serial"]) for row in service.rows(audit)] == [("token-assign", "K-2")]
-        assert (people(service)[0]["batch"], people(service)[0]["new_pin_until"] > time.time()) == (None, True)  # type: ignore[operator]
+        assert (people(service)[0]["batch"], people(service)[0]["new_pin_until"] > time.time()) == (None, True)
     finally:
         later.close()
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with tmpfs(tmp_path / "small", "4m") as disk:
+        yield disk
 
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_in_effect(small_disk: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from arena import Service
 from arenad.audit import Event, Noted, append
 from arenad.journal import Journal, encode, sentence
@@ -65,7 +66,7 @@ def test_a_login_is_told_with_its_fields_and_its_link(journald: Journald, servic
         "address": "192.0.2.7",
         "actor": row["actor"],
         "audit_row": str(row["id"]),
-        "audit_hash": row["hash"].hex(),  # type: ignore[attr-defined]
+        "audit_hash": row["hash"].hex(),
         "key": desk.get("/key")["key"],
     }
     code = alice.code()
@@ -97,7 +98,7 @@ def test_the_head_is_told_at_the_start_and_at_the_end_when_it_changed(journald: 
     deny(service, "alice", split("9999", "000000"))
     assert service.stop() == 0
     head, row = journald.receive_row("audit-head"), last(service)
-    assert (head["ARENA_AUDIT_ROW"], head["ARENA_AUDIT_HASH"]) == (str(row["id"]), row["hash"].hex())  # type: ignore[attr-defined]
+    assert (head["ARENA_AUDIT_ROW"], head["ARENA_AUDIT_HASH"]) == (str(row["id"]), row["hash"].hex())
     service.start()
     assert journald.receive_row("audit-head")["ARENA_AUDIT_ROW"] == str(row["id"])
     deny(service, "alice", split("9999", "000000"))
@@ -109,8 +110,8 @@ def test_a_row_that_was_rolled_back_is_not_told(journald: Journald, tmp_path: Pa
     migrate(url)
     writer = Writer(open_store(url), journal(tmp_path / "journald").tell)
 
-    def fail(connection: object) -> None:
-        append(connection, 1, Event("undone"))  # type: ignore[arg-type]
+    def fail(connection: sa.engine.Connection) -> None:
+        append(connection, 1, Event("undone"))
         raise StoreError("no")
 
     jobs = [writer.submit(fail), writer.submit(lambda connection: append(connection, 1, Event("kept")))]

@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Iterator
 from email import message_from_bytes
+from email.message import EmailMessage
 from email.policy import default as modern
 from pathlib import Path
 
@@ -91,11 +93,11 @@ def test_no_code_is_kept_in_clear(service: Service, alice: Holder) -> None:
 
 
 @pytest.fixture
-def mailing(tmp_path: Path) -> Service:
+def mailing(tmp_path: Path) -> Iterator[Service]:
     extra = '[login]\ndeny_after = "0"\n[service.default]\nmail_codes = true\ndeadline = "0"\n'
     service = Service(tmp_path, extra + '[mail]\nfrom = "arena@school.example"\ndomain = "school.example"\n')
     service.start()
-    yield service  # type: ignore[misc]
+    yield service
     service.close()
 
 
@@ -106,10 +108,10 @@ def spooled(service: Service, count: int) -> list[str]:
         assert time.monotonic() < end, f"{len(files)} mails"
         time.sleep(0.01)
     assert len(files) == count
-    return [re.search(r"\b\w{5}-\w{5}\b", read_mail(file).get_content())[0] for file in files]  # type: ignore[index]
+    return [re.findall(r"\b\w{5}-\w{5}\b", read_mail(file).get_content())[0] for file in files]
 
 
-def read_mail(file: Path) -> object:
+def read_mail(file: Path) -> EmailMessage:
     return message_from_bytes(file.read_bytes(), policy=modern)
 
 
@@ -124,7 +126,7 @@ def test_pin_and_an_empty_passcode_bring_a_code_by_mail_that_opens_once(mailing:
     Holder(mailing, mechanism=HOTP)
     grant(mailing, "alice", [*ask_for_mail(), (MAILED, lambda: spooled(mailing, 1)[0])])
     mail = read_mail(next(mailing.spool.glob("*.mail")))
-    assert (mail["To"], mail["Subject"], mail["X-Arena-Expires"]) == ("alice@school.example", "Your login code", "600")  # type: ignore[index]
+    assert (mail["To"], mail["Subject"], mail["X-Arena-Expires"]) == ("alice@school.example", "Your login code", "600")
     deny(mailing, "alice", split(PIN, spooled(mailing, 1)[0]))
 
 
@@ -139,7 +141,7 @@ def test_the_address_and_language_of_the_holder_come_first(mailing: Service) -> 
     change(mailing, holder, mail="a.martin@lycee.example", language="fr")
     grant(mailing, "alice", [*ask_for_mail(), (MAILED, lambda: spooled(mailing, 1)[0])])
     mail = read_mail(next(mailing.spool.glob("*.mail")))
-    assert (mail["To"], mail["Subject"]) == ("a.martin@lycee.example", "Votre code de connexion")  # type: ignore[index]
+    assert (mail["To"], mail["Subject"]) == ("a.martin@lycee.example", "Votre code de connexion")
 
 
 @pytest.mark.parametrize(("user", "pin"), [("alice", "2847"), ("alice", ""), ("no-such-name", PIN), ("keyless", PIN)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from arenad.spool import Mail, make_message_id, put
+from disks import tmpfs
 from post import SENDER, Office, Post
 
 from pam_arena.errors import Refusal, StoreError
@@ -90,11 +91,8 @@ def test_a_message_id_is_new_each_time_and_of_the_domain() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with tmpfs(tmp_path / "small", "64k") as disk:
+        yield disk
 
 
 def test_a_full_spool_is_named_and_holds_no_half_of_a_mail(small_disk: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from pam_arena.wire import Answer, Done, Prompt, Start, decode, encode
+from pam_arena.wire import Answer, Done, Message, Prompt, Start, decode, encode
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "pam_arena/security/pam_arena.so"
@@ -32,6 +32,9 @@ MAXTRIES, ACCT_EXPIRED, CRED_UNAVAIL, CONV_ERR, AUTHTOK_ERR, AUTHTOK_RECOVERY_ER
 TTY, RHOST, RUSER = 3, 4, 8
 HIDDEN, SHOWN, ERROR, INFO = 1, 2, 3, 4  # PAM's styles
 SILENT = 0x8000
+PREPARE = 0x4000  # PAM_PRELIM_CHECK
+UPDATE = 0x2000  # PAM_UPDATE_AUTHTOK
+OPERATIONS = ["authenticate", "acct_mgmt", "chauthtok"]
 
 HEAR, LEFT = "hear", "left"
 Line = str | bytes | Start | Prompt | Answer | Done
@@ -44,7 +47,7 @@ class Peer:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.heard: list[object] = []
+        self.heard: list[Message] = []
         self.played = threading.Event()  # all scripts are over
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(path)
@@ -58,6 +61,13 @@ class Peer:
         self.heard.clear()
         self._thread = threading.Thread(target=self._run, args=(scripts,), daemon=True)
         self._thread.start()
+
+    @property
+    def start(self) -> Start:
+        """The first message that it heard, which must be a START."""
+        first = self.heard[0]
+        assert isinstance(first, Start)
+        return first
 
     def finish(self) -> None:
         """Raises what the peer ran into: a script left over, or a message that it did not expect."""
@@ -102,7 +112,8 @@ class Peer:
             rest = connection.recv(8192)
             assert not rest, f"{len(rest)} bytes instead of the end"
         else:
-            connection.send(line if isinstance(line, bytes) else encode(line))  # type: ignore[arg-type]
+            assert not isinstance(line, str)
+            connection.send(line if isinstance(line, bytes) else encode(line))
 
 
 class _Message(ctypes.Structure):
@@ -173,8 +184,14 @@ class Login:
     def putenv(self, setting: bytes) -> None:
         assert _libpam.pam_putenv(self._handle, setting) == SUCCESS
 
-    def _converse(self, count: int, messages: object, responses: object, data: object) -> int:
-        message = messages[0].contents  # type: ignore[index]
+    def _converse(
+        self,
+        count: int,
+        messages: "ctypes._Pointer[ctypes._Pointer[_Message]]",
+        responses: "ctypes._Pointer[ctypes._Pointer[_Response]]",
+        data: object,
+    ) -> int:
+        message = messages[0].contents
         self.shown.append((message.style, message.text.decode()))
         if message.style not in (HIDDEN, SHOWN):
             return SUCCESS
@@ -189,7 +206,7 @@ class Login:
         response = _libc.calloc(count, ctypes.sizeof(_Response))
         if reply is not None:
             response[0].text = _libc.strdup(reply)
-        responses[0] = response  # type: ignore[index]
+        responses[0] = response
         return SUCCESS
 
 
@@ -218,3 +235,14 @@ class Stage:
 def connections(operation: str, script: Script) -> list[Script]:
     """The scripts of a call: PAM asks a changer of PINs first whether it is ready, which connects and sends nothing."""
     return [[LEFT], script] if operation == "chauthtok" else [script]
+
+
+def hold(
+    stage: Stage, peer: Peer, operation: str, script: Script, *replies: bytes | int | None, flags: int = 0
+) -> tuple[int, Login]:
+    """One call against one script."""
+    peer.play(*connections(operation, script))
+    with stage.login(*replies) as login:
+        result = login.call(operation, flags)
+    peer.finish()
+    return result, login

@@ -10,6 +10,7 @@ from stage import (
     HIDDEN,
     IGNORE,
     LEFT,
+    OPERATIONS,
     PERM_DENIED,
     SUCCESS,
     SYSTEM_ERR,
@@ -24,7 +25,6 @@ from pam_arena.protocol import Option, Style
 from pam_arena.secret import Secret
 from pam_arena.wire import Answer, Done, Prompt, Start
 
-OPERATIONS = ["authenticate", "acct_mgmt", "chauthtok"]
 ASK = Prompt(Style.HIDDEN, "Passcode: ")
 COLLECTED = Secret(b"hunter2")
 GRANT: Script = [HEAR, Done(SUCCESS), LEFT]

@@ -2,7 +2,9 @@
 
 import enum
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,17 +99,17 @@ class Decoded:
         assert written <= size
         return bytes(ffi.buffer(out, written))
 
-    def text(self, value: object) -> bytes:
-        return ffi.string(value.data, value.size) if value.size else b""  # type: ignore[attr-defined, no-any-return]
+    def text(self, value: Any) -> bytes:  # C's structs have no types here
+        return bytes(ffi.string(value.data, value.size)) if value.size else b""
 
     def fields(self) -> Message:
         """The same as one of Python's messages, made of C's fields alone."""
 
-        def words(value: object) -> str:
+        def words(value: Any) -> str:
             return self.text(value).decode("utf-8", "surrogateescape")
 
-        def secret(value: object) -> Secret | None:
-            return Secret(self.text(value)) if value.data != ffi.NULL else None  # type: ignore[attr-defined]
+        def secret(value: Any) -> Secret | None:
+            return Secret(self.text(value)) if value.data != ffi.NULL else None
 
         one, start = self.message, self.message.start
         match Type(one.type):
@@ -217,6 +219,7 @@ def _count(one: bytes, at: int, byte: int) -> bytes:
     return _overwrite(one, at, (one[at] + (1 if byte & 1 else -1)) % 256) if at < len(one) else one
 
 
+Mutation = tuple[Callable[[bytes, int, int], bytes], int, int]
 MUTATION = st.tuples(
     st.sampled_from([_overwrite, _insert, _delete, _repeat, _cut, _count]),
     st.integers(0, 60) | st.integers(0, 4096),
@@ -226,10 +229,10 @@ MUTATION = st.tuples(
 
 @settings(max_examples=2000)
 @given(MESSAGES, st.lists(MUTATION, min_size=1, max_size=4))
-def test_both_judge_a_damaged_message_alike(message: Message, mutations: list[tuple[object, int, int]]) -> None:
+def test_both_judge_a_damaged_message_alike(message: Message, mutations: list[Mutation]) -> None:
     datagram = encode(message)
     for mutate, at, byte in mutations:
-        datagram = mutate(datagram, min(at, len(datagram)), byte)  # type: ignore[operator]
+        datagram = mutate(datagram, min(at, len(datagram)), byte)
     judge(datagram)
 
 

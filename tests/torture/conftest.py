@@ -1,5 +1,6 @@
 """Lets the tests of this folder find crowd.py and powerlog.py, and those of tests/service: tests/ is no package."""
 
+import random
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,14 @@ def fast_folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(dir="/dev/shm"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def seeded() -> random.Random:
+    """Chance, whose seed a failure shows."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    return random.Random(seed)
 
 
 @pytest.fixture

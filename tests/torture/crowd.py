@@ -11,7 +11,8 @@ import re
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -112,6 +113,12 @@ def enrol(service: Service, people: Sequence[Person], hasher: Hasher | None = CH
             digests = [vault.digest_code(code, one.name) for code in one.emergency]
             if digests:
                 add_codes(connection, whose, CodeKind.EMERGENCY, digests, now, None)
+
+
+def run_together(run: Callable[[int], None], count: int) -> None:
+    """Call it with each number below count, all at once; raises what one of them raised, when all have ended."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, range(count)))
 
 
 def broken_rows(connection: sa.engine.Connection) -> Iterator[str]:

@@ -133,11 +133,10 @@ class Disk:
         return self._names[name]
 
     def _change(self, record: Record, file: _File | None) -> None:
-        changes: list[object] = self._name_changes if file is None else file.pending  # type: ignore[assignment]
         if record.kind == "C":
             del self._open[record.fd]
         elif record.kind == "B":
-            self._begun[record.fd] = len(changes)
+            self._begun[record.fd] = len(self._name_changes if file is None else file.pending)
         elif record.kind == "E":
             self._settle(file, self._begun.pop(record.fd))
         elif record.kind in "WT":

@@ -3,19 +3,17 @@
 Everybody logs in through a real arenad on a small disk that something else has filled to the last block.
 """
 
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from arena import Service
 from arenad.store.ballast import LOGIN_BYTES, SPARE, logins_left, size_for
 from arenad.store.engine import open_store, read_only
-from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
+from crowd import LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, run_together, uncounted
 from desk_service import DeskService
+from disks import fill, tmpfs
 
 from pam_arena.protocol import Operation, Style
 from pam_arena.secret import Secret
@@ -31,22 +29,8 @@ SUCCESS, DENIED, UNAVAILABLE = 0, 7, 9
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for a store, its ballast, and what arenad leaves to others when it makes it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    size = size_for(LOGINS) + SPARE + 8 * 2**20
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(file: Path) -> None:
-    """Write until there is no room."""
-    with suppress(OSError), file.open("ab", buffering=0) as out:
-        while True:
-            out.write(bytes(65536))
-    with suppress(OSError), file.open("ab", buffering=0) as out:
-        while True:
-            out.write(bytes(4096))
+    with tmpfs(tmp_path / "disk", size_for(LOGINS) + SPARE + 8 * 2**20) as disk:
+        yield disk
 
 
 def log_in(service: Service, name: str, code: str, address: str) -> tuple[int, set[str]]:
@@ -66,28 +50,18 @@ def log_in(service: Service, name: str, code: str, address: str) -> tuple[int, s
 def everybody(service: Service, people: Sequence[Person], rounds: range) -> set[str]:
     """Each holder with a right code and a wrong one in each round, from addresses never seen before; references of denials."""
     refs: set[str] = set()
-    failures: list[Exception] = []
-
-    def run(mine: Sequence[tuple[int, Person]]) -> None:
-        try:
-            for step in rounds:
-                for number, one in mine:
-                    assert log_in(service, one.name, one.code(step), f"2001:db8:{step:x}::{number:x}")[0] == SUCCESS
-                    code, refused = log_in(service, one.name, one.wrong_code(), f"2001:db8:{step:x}:1::{number:x}")
-                    assert code == DENIED
-                    refs.update(refused)
-                service.hear()
-        except Exception as failure:
-            failures.append(failure)
-
     numbered = list(enumerate(people))
-    threads = [threading.Thread(target=run, args=(numbered[n::CLIENTS],)) for n in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+
+    def run(client: int) -> None:
+        for step in rounds:
+            for number, one in numbered[client::CLIENTS]:
+                assert log_in(service, one.name, one.code(step), f"2001:db8:{step:x}::{number:x}")[0] == SUCCESS
+                code, refused = log_in(service, one.name, one.wrong_code(), f"2001:db8:{step:x}:1::{number:x}")
+                assert code == DENIED
+                refs.update(refused)
+            service.hear()
+
+    run_together(run, CLIENTS)
     return refs
 
 

@@ -18,6 +18,7 @@ from attrs import define, field
 from crowd import HOTP, LONG, PIN, REF, Person, broken_rows, cheap_service, enrol, make_people, uncounted
 from desk_service import DeskService
 from diskfault import KINDS, Faults
+from disks import tmpfs
 
 from pam_arena.errors import ServiceDown
 from pam_arena.protocol import Operation, Style
@@ -215,11 +216,8 @@ def test_verdicts_that_do_not_wait_for_the_disk_are_caught(fast_folder: Path, co
 @pytest.fixture
 def disk(fast_folder: Path) -> Iterator[Path]:
     """A disk of its own, that can be made read-only."""
-    folder = fast_folder / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with tmpfs(fast_folder / "disk", "8m") as disk:
+        yield disk
 
 
 def remount(disk: Path, how: str) -> None:

@@ -178,16 +178,14 @@ def look(service: Service, clients: list[Client]) -> None:
             assert len(client.granted) == len(set(client.granted)) <= opened
 
 
-def test_what_arenad_said_before_a_kill_stays_true(tmp_path: Path, count: Callable[[str], None]) -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance, began = random.Random(seed), time.monotonic()
+def test_what_arenad_said_before_a_kill_stays_true(tmp_path: Path, seeded: random.Random, count: Callable[[str], None]) -> None:
+    began = time.monotonic()
     service = cheap_service(tmp_path / "one")
     everyone: list[Client] = []
     try:
         service.start()
         for number, done in enumerate(range(0, KILLS, GENERATION)):
-            clients = one_generation(service, number, min(GENERATION, KILLS - done), chance)
+            clients = one_generation(service, number, min(GENERATION, KILLS - done), seeded)
             look(service, clients)
             everyone += clients
     finally:

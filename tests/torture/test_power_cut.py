@@ -6,15 +6,12 @@ points of it: the disk that it could have left is made anew, and arenad's own co
 
 import asyncio
 import random
-import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 from arena import Service
 from arenad.clock import SystemClock
@@ -31,7 +28,7 @@ from arenad.store.schema import holder
 from arenad.store.writer import Writer
 from arenad.vault import Vault
 from attrs import frozen
-from crowd import CHEAP, HOTP, LONG, PIN, Person, broken_rows, cheap_service, enrol, make_people, uncounted
+from crowd import CHEAP, HOTP, LONG, PIN, Person, broken_rows, cheap_service, enrol, make_people, run_together, uncounted
 from powerlog import Disk, Record, Said, Talks, build_tracer, read_trace
 
 from pam_arena.conversation import Outcome
@@ -88,28 +85,18 @@ def record_run(folder: Path, **environment: str) -> Run:
 
 def log_in_together(service: Service, people: list[Person], first: int) -> None:
     """Each holder in a thread: right codes, wrong ones, and codes of the drawer; and one first login of another holder."""
-    failures: list[Exception] = []
 
     def run(number: int) -> None:
-        try:
-            one = people[number]
-            for step in range(first, first + LOGINS):
-                log_in(service, one, (PIN, one.wrong_code() if step % 3 == 1 else one.code(step)))
-                if step % 5 == 4:
-                    log_in(service, one, (PIN, one.emergency[step - first]))
-            if number % 2 == bool(first):
-                new = people[CLIENTS + number]
-                log_in(service, new, ("", new.code(0), PIN, PIN, PIN + new.code(1)))
-        except Exception as failure:
-            failures.append(failure)
+        one = people[number]
+        for step in range(first, first + LOGINS):
+            log_in(service, one, (PIN, one.wrong_code() if step % 3 == 1 else one.code(step)))
+            if step % 5 == 4:
+                log_in(service, one, (PIN, one.emergency[step - first]))
+        if number % 2 == bool(first):
+            new = people[CLIENTS + number]
+            log_in(service, new, ("", new.code(0), PIN, PIN, PIN + new.code(1)))
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    run_together(run, CLIENTS)
 
 
 def log_in(service: Service, one: Person, answers: tuple[str, ...]) -> None:
@@ -208,24 +195,10 @@ def cut_everywhere(run: Run, count: int, chance: random.Random) -> Iterator[tupl
         yield point, complaints(run, disk.after_a_cut(chance), talks.said), talks.said
 
 
-@pytest.fixture
-def seeded() -> random.Random:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    return random.Random(seed)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(dir=FAST))
-    yield path
-    shutil.rmtree(path)
-
-
 def test_what_arenad_said_before_a_power_cut_stays_true(
-    folder: Path, seeded: random.Random, count: Callable[[str], None]
+    fast_folder: Path, seeded: random.Random, count: Callable[[str], None]
 ) -> None:
-    began, run = time.monotonic(), record_run(folder)
+    began, run = time.monotonic(), record_run(fast_folder)
     said = Said()
     for point, wrong, by_then in cut_everywhere(run, CUTS, seeded):
         said = by_then
@@ -241,9 +214,9 @@ def test_what_arenad_said_before_a_power_cut_stays_true(
 
 
 def test_a_store_whose_commits_are_not_synced_is_caught(
-    folder: Path, seeded: random.Random, count: Callable[[str], None]
+    fast_folder: Path, seeded: random.Random, count: Callable[[str], None]
 ) -> None:
-    run = record_run(folder, ARENA_SYNCHRONOUS="1")
+    run = record_run(fast_folder, ARENA_SYNCHRONOUS="1")
     caught = [wrong for _, wrong, _ in cut_everywhere(run, CONTROL, seeded) if wrong]
     assert caught
     count(f"{CONTROL} power cuts under synchronous=NORMAL: {len(caught)} were caught to break a promise")

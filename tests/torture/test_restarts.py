@@ -2,14 +2,16 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from arena import Service
 from arenad.store.engine import open_store, read_only
 from arenad.store.schema import audit
-from crowd import HOTP, LONG, Person, broken_rows, cheap_service, enrol, make_people
+from crowd import HOTP, LONG, broken_rows, cheap_service, enrol, make_people
 from restarts import CUT_OFF, GRANTED, MOMENTS, Crowd, Moment, Restarts, crowd_at, judge
 
 from pam_arena.protocol import Operation, Style
@@ -23,7 +25,25 @@ REPLAYED = 100
 HASTY = str(Path(__file__).with_name("hasty_arenad.py"))
 
 
-def look(service: Service, logins: Crowd, people: Sequence[Person]) -> int:
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """An arenad, not started yet."""
+    one = cheap_service(tmp_path / "one")
+    yield one
+    one.close()
+
+
+@contextmanager
+def under_load(service: Service, chance: random.Random) -> Iterator[Restarts]:
+    """Start it; a crowd comes as long as the block lasts."""
+    people = make_people("alice", PEOPLE, HOTP)
+    service.start()
+    enrol(service, people)
+    with crowd_at(service, people, chance) as crowd:
+        yield Restarts(service, crowd, chance)
+
+
+def look(service: Service, logins: Crowd) -> int:
     """Hold the store against what the crowd was told; returns how many codes were typed once more."""
     granted = [one for one in logins.logins if one.outcome == GRANTED]
     with read_only(open_store(service.url)) as connection:
@@ -41,28 +61,19 @@ def look(service: Service, logins: Crowd, people: Sequence[Person]) -> int:
     return min(len(last), REPLAYED)
 
 
-def test_nobody_is_refused_by_a_restart(tmp_path: Path, count: Callable[[str], None]) -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance, began = random.Random(seed), time.monotonic()
-    service = cheap_service(tmp_path / "one")
-    people = make_people("alice", PEOPLE, HOTP)
-    try:
-        service.start()
-        enrol(service, people)
-        with crowd_at(service, people, chance) as crowd:
-            restarts = Restarts(service, crowd, chance)
-            for number in range(QUICK):
-                restarts.one(MOMENTS[number % len(MOMENTS)])
-            crowd.thoughtful = True
-            time.sleep(3)  # until some stand at a prompt for long
-            for _ in range(SLOW):
-                restarts.one(Moment.ANY)
-        tally, wrong = judge(crowd.logins)
-        assert not wrong, "\n".join(wrong[:20])
-        again = look(service, crowd, people)
-    finally:
-        service.close()
+def test_nobody_is_refused_by_a_restart(service: Service, seeded: random.Random, count: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    with under_load(service, seeded) as restarts:
+        crowd = restarts.crowd
+        for number in range(QUICK):
+            restarts.one(MOMENTS[number % len(MOMENTS)])
+        crowd.thoughtful = True
+        time.sleep(3)  # until some stand at a prompt for long
+        for _ in range(SLOW):
+            restarts.one(Moment.ANY)
+    tally, wrong = judge(crowd.logins)
+    assert not wrong, "\n".join(wrong[:20])
+    again = look(service, crowd)
     # Or else nothing was met.
     assert restarts.came_while_down() and restarts.verdicts_met and tally[CUT_OFF]
     kinds = ", ".join(f"{restarts.done[one]} {one.value}" for one in MOMENTS)
@@ -75,19 +86,10 @@ def test_nobody_is_refused_by_a_restart(tmp_path: Path, count: Callable[[str], N
     )
 
 
-def test_an_arenad_that_leaves_nobody_time_is_found(tmp_path: Path) -> None:
-    chance = random.Random()
-    service = cheap_service(tmp_path / "one")
+def test_an_arenad_that_leaves_nobody_time_is_found(service: Service, seeded: random.Random) -> None:
     service.program = (HASTY,)
-    people = make_people("alice", PEOPLE, HOTP)
-    try:
-        service.start()
-        enrol(service, people)
-        with crowd_at(service, people, chance) as crowd:
-            restarts = Restarts(service, crowd, chance)
-            crowd.thoughtful = True
-            while not judge(crowd.logins)[1]:
-                restarts.one(Moment.ANY)
-                assert len(restarts.down) < 10, "not found"
-    finally:
-        service.close()
+    with under_load(service, seeded) as restarts:
+        restarts.crowd.thoughtful = True
+        while not judge(restarts.crowd.logins)[1]:
+            restarts.one(Moment.ANY)
+            assert len(restarts.down) < 10, "not found"

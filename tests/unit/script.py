@@ -31,6 +31,7 @@ from pam_arena.protocol import Style
 from pam_arena.secret import Secret
 from pam_arena.texts import texts_in
 
+N = "\u00a0"  # before a colon in French
 TEXTS = texts_in("en")
 FRENCH = texts_in("fr")
 SPLIT = Manner(TEXTS)
@@ -51,6 +52,7 @@ BOTH = "Passcode (PIN + code; first: code): "
 NEXT_ALONE = "Wait; next code alone: "
 DENIAL: Line = (Say(Style.ERROR, "Access denied. Wait for a new code, then retry. (ref K7QX)"), None)
 GIVE_UP: list[Line] = [(GiveUp(), DENIED), DENIAL]
+ENDS = [(GRANTED, [], Result.GRANTED), (DENIED, [DENIAL], Result.DENIED)]
 
 
 def secret(text: str) -> Secret:

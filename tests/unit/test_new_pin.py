@@ -20,6 +20,7 @@ from script import (
     SPLIT,
     TEXTS,
     Line,
+    N,
     ask,
     create,
     generate,
@@ -44,7 +45,6 @@ from pam_arena.conversation import (
 )
 from pam_arena.pin import Flaw, Policy
 
-N = "\u00a0"
 CHOOSE = "Choose a PIN (4 to 6 digits): "
 AGAIN = "Same PIN again: "
 NEXT = "PIN + new code: "
