@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from arena import Service
 from arenad.audit import _COLUMNS, Reason, chain
 from arenad.login.judge import NOT_COUNTED
+from arenad.store.audits import read_anchor
 from arenad.store.engine import make_engine
 from arenad.store.inventory import NewToken, add_holder, add_token, update_holder
 from arenad.store.recovery import add_codes
@@ -128,7 +129,7 @@ def broken_rows(connection: sa.engine.Connection) -> Iterator[str]:
             yield f"quick_check: {complaint}"
     if lost := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
         yield f"foreign_key_check: {lost}"
-    previous = b""
+    previous = read_anchor(connection).hash  # of a row that was dropped: written by a clock that stood at 1970
     for row in connection.execute(sa.select(audit).order_by(audit.c.id)):
         values = {name: getattr(row, name) for name in _COLUMNS} | {"at": row.at}
         previous = chain(previous, values)
