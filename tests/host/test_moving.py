@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,7 +87,7 @@ def test_brought_back_no_old_code_works_and_the_next_does(saved: Holder) -> None
     verified = json.loads(host.arenactl("audit", "verify", "-o", "json").stdout)
     assert (verified["verdict"], "of the time after it are in the journal" in verified["restored"][-1]) == ("good", True)
     assert host.authenticate(saved.name, "", used)[0] == AUTH_ERR
-    for _ in range(2):  # the window of what may have been seen
+    for _ in range(3):  # the window of what may have been seen, and the step that the first login learnt
         saved.fob.fresh()
     assert host.authenticate(saved.name, "", saved.passcode())[0] == SUCCESS
     assert json.loads(host.arenactl("token", "show", since.fob.serial, "-o", "json").stdout)["holder"] == since.name
@@ -100,21 +102,27 @@ def test_brought_back_no_old_code_works_and_the_next_does(saved: Holder) -> None
     host.run("rm", *aside)
 
 
-def test_a_new_host_takes_store_key_and_configuration(saved: Holder) -> None:
+@pytest.fixture
+def reaching_less(saved: Holder) -> Iterator[Path]:
+    """A drop-in by which the keys of another host work soon; nothing of it and of the backup stays."""
     host, drop_in = saved.host, "/etc/arena/arena.toml.d/moved.toml"
-    key = key_in_force(host)
+    (host.root / drop_in[1:]).write_text('help = "4242"\n[code]\nnext_code_reach = 1\n')
+    yield Path(drop_in)
+    host.shell(f"rm -f {drop_in} /etc/credstore.encrypted/*.before-* {FILE}; systemctl reload arenad")
+
+
+def test_a_new_host_takes_store_key_and_configuration(saved: Holder, reaching_less: Path) -> None:
+    host, key = saved.host, key_in_force(saved.host)
     host.run("rm", FILE)
-    (host.root / drop_in[1:]).write_text('help = "4242"\n[code]\nnext_code_reach = 1\n')  # so that its keys work soon
     host.arenactl("backup", FILE, input=PHRASE + "\n")
     host.run("systemctl", "stop", "arenad.socket", "arenad.service", "arena-desk.socket", "arena-desk.service")
-    host.shell(f"rm /var/lib/arena/* /etc/credstore.encrypted/arena.key {drop_in}; arenactl migrate")
+    host.shell(f"rm /var/lib/arena/* /etc/credstore.encrypted/arena.key {reaching_less}; arenactl migrate")
     host.run("systemctl", "start", "arenad.socket", "arenad.service", "arena-desk.socket")
     assert key_in_force(host) != key
     told = bring_back(host, "--yes")
     assert any(str(one).startswith("/etc/credstore.encrypted/arena.key.before-") for one in told["kept_aside"])
     assert key_in_force(host) == key
-    assert "4242" in (host.root / drop_in[1:]).read_text()
-    for _ in range(3):
+    assert "4242" in (host.root / reaching_less.relative_to("/")).read_text()
+    for _ in range(4):  # as above, and the reach of the next code
         saved.fob.fresh()
     assert host.authenticate(saved.name, "", saved.passcode())[0] == SUCCESS
-    host.shell(f"rm -f {drop_in} /etc/credstore.encrypted/*.before-* {FILE}; systemctl reload arenad")
