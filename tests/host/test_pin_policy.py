@@ -6,22 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from holders import (
-    AGAIN,
-    ASK_CODE,
-    ASK_PIN,
-    CHOOSE,
-    NEW,
-    PASSWORD_PROMPT,
-    PIN,
-    SHELL,
-    Holder,
-    Step,
-    check_golden,
-    password,
-    play,
-    refuse,
-)
+from holders import AGAIN, ASK_CODE, ASK_PIN, CHOOSE, NEW, PIN, ROOT, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import SUCCESS, Dialogue, Host
 
 AUTHTOK_ERR = 20  # security/_pam_types.h
@@ -32,7 +17,6 @@ FRENCH_CHOOSE, FRENCH_AGAIN = r"Choisissez un code PIN \(4 à 6 chiffres\)\s: ",
 FRENCH_NEW, FRENCH_CURRENT = r"nouveau code\s: ", r"Passcode actuel \(PIN \+ code\)\s: "
 MADE = re.compile(r"(?:Your new PIN is|Votre code PIN est) (\d+)\.")
 EASY = "Too easy to guess. Choose another.\nChoose a PIN (4 to 6 digits): "
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 AGE = """
 import sqlite3, sys
 with sqlite3.connect("/var/lib/arena/arena.db", timeout=10) as store:

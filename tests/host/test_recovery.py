@@ -5,13 +5,12 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from holders import ASK_CODE, ASK_PIN, PASSWORD_PROMPT, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
+from holders import ASK_CODE, ASK_PIN, PIN, ROOT, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import Dialogue, Host
 from mailserver import PORT, mailed_code, mails_to, start_server, stop_server, wait_until
 
 MAILED = r"a code was mailed\. Code: "
 JOINED = r"Passcode \(PIN \+ code; first: code\): "
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 WRONG_PIN = "2847"
 LEFT = r"Emergency codes left: \d+"
 FRENCH_PIN, FRENCH_CODE = r"laisser vide\).: ", r"sur la clé\).: "
@@ -23,21 +22,6 @@ domain = "school.example"
 [service.default]
 mail_codes = true
 """
-
-
-@pytest.fixture(scope="module")
-def desk(host: Host) -> Host:
-    host.password_first()
-    host.run("chpasswd", input="root:the root password\n")
-    return host
-
-
-@pytest.fixture(scope="module")
-def holder(desk: Host) -> Holder:
-    """A holder who has a PIN, and never the key at hand."""
-    one = Holder(desk, kind="hotp")
-    one.enrol()
-    return one
 
 
 def codes(holder: Holder, kind: str) -> list[str]:
@@ -88,8 +72,8 @@ def test_temporary_codes_open_each_door_in_french_and_in_one_field(holder: Holde
     assert "Emergency codes left: 1" in play(host.login(holder.name), [password(), *with_code(fourth)], LEFT)
 
 
-def test_a_first_login_without_the_key_goes_by_two_temporary_codes(desk: Host) -> None:
-    newcomer = Holder(desk)
+def test_a_first_login_without_the_key_goes_by_two_temporary_codes(plain: Host) -> None:
+    newcomer = Holder(plain)
     first, second, *_ = codes(newcomer, "temporary")
     steps: list[Step] = [(ASK_PIN, "", ""), (ASK_CODE, first, "temporary code"), *newcomer.first_steps()[2:4]]
     play(newcomer.ssh(), [password(), *steps, (r"PIN \+ new code: ", PIN + second, "PIN + temporary code")], SHELL)
@@ -99,11 +83,11 @@ def test_a_first_login_without_the_key_goes_by_two_temporary_codes(desk: Host) -
 
 
 @pytest.fixture(scope="module")
-def server(desk: Host) -> Iterator[Host]:
-    desk.install("python3-aiosmtpd")
-    start_server(desk)
-    yield desk
-    stop_server(desk)
+def server(plain: Host) -> Iterator[Host]:
+    plain.install("python3-aiosmtpd")
+    start_server(plain)
+    yield plain
+    stop_server(plain)
 
 
 @pytest.fixture

@@ -5,27 +5,13 @@ import re
 import time
 
 import pytest
-from holders import (
-    ASK_CODE,
-    ASK_PIN,
-    PASSWORD_PROMPT,
-    PIN,
-    REFUSED,
-    Holder,
-    Step,
-    check_golden,
-    password,
-    play,
-    reference,
-    refuse,
-)
+from holders import ASK_CODE, ASK_PIN, PIN, REFUSED, ROOT, Holder, Step, check_golden, password, play, reference, refuse
 from hosts import Dialogue, Host
 
 NOT_FOUND = 4
 WRONG_PIN = "2847"
 NO_CODE = "000000"
 FRENCH_PIN, FRENCH_CODE = r"laisser vide\)\s: ", r"sur la clé\)\s: "
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """A holder with three keys: one PIN, any of the keys, and each of them with a life of its own."""
 
 import pytest
-from holders import ASK_CODE, ASK_PIN, PASSWORD_PROMPT, PIN, SHELL, Holder, Step, check_golden, password, play, refuse
+from holders import ASK_CODE, ASK_PIN, PIN, ROOT, SHELL, Holder, Step, check_golden, password, play, refuse
 from hosts import AUTH_ERR, SUCCESS, Fob, Host
 
 NEXT = "Wait; next code alone: "
 FRENCH_PIN, FRENCH_CODE = r"laisser vide\)\s: ", r"sur la clé\)\s: "
-ROOT: Step = (PASSWORD_PROMPT, "the root password", "root's password")
 
 
 @pytest.fixture(scope="module")
