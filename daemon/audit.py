@@ -90,10 +90,12 @@ class Noted:
 _LAST = Statement(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
 _INSERT = Statement(sa.insert(audit).values({c.name: sa.bindparam(c.name) for c in audit.c if c.name != "id"}))
 _INSERT_STRANGER = Statement(sa.insert(stranger).values({c.name: sa.bindparam(c.name) for c in stranger.c if c.name != "id"}))
-_LATEST = Statement(  # by the index alone, but for one row
-    sa.select(audit.c.at)
-    .where(audit.c.holder == sa.bindparam("name"))
-    .order_by(audit.c.id.desc())
+# By the index alone, but for one row. Past a name's own rows it goes on into those of the name before: as long a way for
+# one who has none, or the time would tell who is a holder.
+_LATEST = Statement(
+    sa.select(audit.c.holder, audit.c.at)
+    .where(audit.c.holder <= sa.bindparam("name"))
+    .order_by(audit.c.holder.desc(), audit.c.id.desc())
     .limit(1)
     .offset(sa.bindparam("before"))
 )
@@ -139,9 +141,9 @@ def push_out_strangers(connection: sa.engine.Connection) -> None:
 
 
 def has_rows(connection: sa.engine.Connection, name: str, many: int, since: int) -> bool:
-    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs no more than `many`."""
-    at = _LATEST.scalar(connection, {"name": name, "before": many - 1})
-    return at is not None and at > since
+    """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs as much as `many`."""
+    row = _LATEST.first(connection, {"name": name, "before": many - 1})
+    return row is not None and row.holder == name and row.at > since
 
 
 def take_noted(connection: sa.engine.Connection) -> list[Noted]:

@@ -236,22 +236,25 @@ def test_descriptors_that_come_with_messages_are_dropped(open_folder: Path) -> N
 def test_what_is_no_guess_fills_no_audit(open_folder: Path) -> None:
     """Malformed answers and those of one who waits are never counted, so that they could go on for ever."""
     service = cheap_service(open_folder / "one", '[login]\ndeny_after = "0"\n')
-    [alice] = make_people("alice", 1)
-    enrol(service, [alice])
+    alice, next_to_her = make_people("alice", 2)
+    enrol(service, [alice, next_to_her])
     service.start()
     try:
         for _ in range(AN_HOUR + 20):
             assert log_in(service, alice.name, PIN, "x") == DENIED
         assert (len(service.rows(audit)), len(service.rows(stranger))) == (AN_HOUR, 20)
         assert service.rows(stranger)[-1]["reason"] == "malformed"
+        assert alice.name < next_to_her.name
+        assert log_in(service, next_to_her.name, PIN, "x") == DENIED
+        assert service.rows(audit)[-1]["holder"] == next_to_her.name  # who has no rows yet is not crowded by hers
         for _ in range(5):
             assert log_in(service, alice.name, PIN, alice.wrong_code()) == DENIED
-        assert len(service.rows(audit)) == AN_HOUR + 5  # guesses stay, however many rows there are
+        assert len(service.rows(audit)) == AN_HOUR + 6  # guesses stay, however many rows there are
         for _ in range(5):
             assert log_in(service, alice.name, PIN, alice.wrong_code()) == DENIED
-        assert (len(service.rows(audit)), service.rows(stranger)[-1]["reason"]) == (AN_HOUR + 5, "waiting")
+        assert (len(service.rows(audit)), service.rows(stranger)[-1]["reason"]) == (AN_HOUR + 6, "waiting")
         assert log_in(service, alice.name, PIN, alice.code(0), rhost="192.0.2.7") == SUCCESS
-        assert (len(service.rows(audit)), service.rows(audit)[-1]["outcome"]) == (AN_HOUR + 6, "granted")
+        assert (len(service.rows(audit)), service.rows(audit)[-1]["outcome"]) == (AN_HOUR + 7, "granted")
     finally:
         service.close()
 
