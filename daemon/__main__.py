@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(wanted: argparse.Namespace) -> int:
     # Each part imports what it needs and no more: the login daemon is to be small and quick to start.
     if wanted.part in (None, "login"):
+        for unused in ("ssl", "greenlet"):  # asyncio and SQLAlchemy take them where they are, and use them for networks alone
+            sys.modules[unused] = None  # type: ignore[assignment]  # "not to be found" (the reference's import system)
         login = importlib.import_module(".login.service", __package__)
         return int(login.run(wanted.config, wanted.spool, wanted.run, wanted.journal))
     if wanted.part == "desk":

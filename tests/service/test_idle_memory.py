@@ -1,4 +1,4 @@
-"""What arenad holds when nobody logs in: argon2's memory is given back."""
+"""What arenad holds when nobody logs in: argon2's memory is given back, and what only a network needs is not there."""
 
 import re
 import time
@@ -43,3 +43,10 @@ def test_what_a_hash_took_is_given_back_after_the_first_start_and_after_logins(t
         wait_until_given_back(service)
     finally:
         service.close()
+
+
+def test_what_only_a_network_needs_is_not_loaded(service: Service) -> None:
+    assert service.process is not None
+    mapped = Path(f"/proc/{service.process.pid}/maps").read_text()
+    assert "_sqlite3" in mapped
+    assert not re.findall(r"_ssl\.|_greenlet\.", mapped)
