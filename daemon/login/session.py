@@ -87,20 +87,20 @@ class Session:
         "_opened",
         "_operation",
         "_password",
-        "_peer",
         "_prompted_at",
         "_service",
         "_start",
         "_subject",
         "_talk",
+        "_uid",
         "working",
     )
 
     def __init__(self, desk: Desk, line: Line, peer: tuple[int, int], start: Start) -> None:
-        self._desk, self._line, self._peer = desk, line, peer
+        self._desk, self._line, (pid, self._uid) = desk, line, peer
         # Both become keys in the store: an origin's, a grant's.
         start = evolve(start, service=storable(start.service), rhost=storable(start.rhost))
-        self._start: Start | None = start  # let go of once the conversation has begun
+        self._start: tuple[Start, int] | None = start, pid  # let go of once the conversation has begun
         self._operation, self._service = start.operation, sys.intern(start.service)
         self._talk: holder_talk.Conversation | None = None  # or a login's, whose steps are among those
         self._admission: Admission | None = None
@@ -129,9 +129,8 @@ class Session:
         self._finish(PAM_AUTH_ERR)
 
     async def _begin(self) -> None:
-        start, self._start = self._start, None
-        assert start is not None
-        pid, uid = self._peer
+        assert self._start is not None
+        (start, pid), uid, self._start = self._start, self._uid, None
         own, door = self._operation in _HOLDERS_OWN, self._desk.door
         admission = await asyncio.get_running_loop().run_in_executor(
             door.pool(uid), lambda: door.admit_holder(start, uid) if own else door.admit(start, pid, uid)
@@ -304,8 +303,8 @@ class Session:
         try:
             await work
         except (Busy, StoreError) as error:
-            self._desk.complaints.say(self._peer[1], logging.ERROR, f"no verdict: {error}")
-            if self._peer[1] != 0:  # who crowds their own lane does not come again at once
+            self._desk.complaints.say(self._uid, logging.ERROR, f"no verdict: {error}")
+            if self._uid != 0:  # who crowds their own lane does not come again at once
                 await asyncio.sleep(BUSY_PAUSE)
             self._finish(PAM_AUTHINFO_UNAVAIL)
         except ArenaError as error:
