@@ -211,6 +211,14 @@ class Host:
         phases = ("auth", "account", "password")
         self.pam_service("arena-only", "".join(f"{phase} required pam_arena.so\n" for phase in phases))
         (self.root / DRIVER[1:] / "other").write_text("auth required pam_deny.so\n")
+        self._keep_last_words()
+
+    def _keep_last_words(self) -> None:
+        """Nobody hangs up a console as its program ends: what the kernel has not passed on to its reader would be dropped."""
+        drop_in = self.root / "etc/systemd/system/container-getty@.service.d/last-words.conf"
+        drop_in.parent.mkdir()
+        drop_in.write_text("[Service]\nTTYVHangup=no\nTTYReset=no\nRestartSec=1\n")  # agetty too drops what is on its way
+        self.run("systemctl", "daemon-reload")
 
     def stop(self) -> None:
         """Power it off and remove it."""
