@@ -109,8 +109,9 @@ def truth(value: Any) -> bool:
 
 def seconds(text: str) -> float:
     """A time span as systemd.time(7) writes it ("1min 30s"), in seconds. Raises ValueError."""
-    part = r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]*)"
-    if not re.fullmatch(rf"(?:{part})+\s*", text):
+    # One way to read any text: with two, a long one that is wrong would be tried in as many ways as there are atoms.
+    part = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(?![0-9.])(?:\s*([a-z]+))?\s*"
+    if not re.fullmatch(rf"\s*(?:{part})+", text):
         raise ValueError(text)
     try:
         return sum(float(number) * UNITS[unit] for number, unit in re.findall(part, text))

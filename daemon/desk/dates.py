@@ -49,7 +49,7 @@ def _read(text: str, now: int) -> datetime.date | None:
             today = datetime.datetime.fromtimestamp(now, datetime.UTC).astimezone().date()
             return today + datetime.timedelta(days=int(days[1]))
         day = datetime.date.fromisoformat(text) if _DAY.fullmatch(text) else None
-        return day if day is None or day.year < 9999 else None
+        return day if day is None or 1 < day.year < 9999 else None  # a time zone may lead a day beyond
     except (ValueError, OverflowError):
         return None
 

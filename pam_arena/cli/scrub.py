@@ -9,8 +9,8 @@ import re
 MARK = "[scrubbed]"
 _NAMES = r"pass|secret|seed|pin|token|credential|passcode|otp|code|phrase|private"
 _URI = re.compile(r"otpauth(-migration)?://\S*", re.IGNORECASE)
-_NAMED = re.compile(rf"(?P<name>\b[\w.-]*(?:{_NAMES})[\w.-]*\s*[=:])[^\n]*", re.IGNORECASE)
-_ARGUMENT = re.compile(rf"(?P<name>\b[\w.-]*(?:{_NAMES}|key)[\w.-]*=)(\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\S+)", re.IGNORECASE)
+_NAMED = re.compile(rf"(?P<name>(?:{_NAMES})[\w.-]*+\s*+[=:])[^\n]*", re.IGNORECASE)
+_ARGUMENT = re.compile(rf"(?P<name>(?:{_NAMES}|key)[\w.-]*+=)(\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\S+)", re.IGNORECASE)
 _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{17,}(?![0-9A-Za-z])")  # 16 are the id of a key
 _BASE32 = re.compile(r"(?<![0-9A-Za-z])[A-Z2-7]{16,}=*|(?<![0-9A-Za-z])[a-z2-7]{16,}=*(?=[\s\"',;)]|$)")
 _PADDED = re.compile(r"(?<![0-9A-Za-z+/_-])[0-9A-Za-z+/_-]{4,}={1,6}(?=[\s\"',;)]|$)")

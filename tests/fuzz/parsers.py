@@ -12,16 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from arenad import config, keyfile, sealedfile
+from arenad.desk.audits import read_time
+from arenad.desk.dates import end_of, start_of_past
 from arenad.login.admission import ssh_key_hash
 from attrs import frozen
 from conversations import Conversations
 from pam_arena._shim import ffi, lib
 
 from pam_arena import pin, recovery
-from pam_arena.errors import BadImport, ConfigError, RemoteProtocolError, VaultError
+from pam_arena.errors import BadImport, ConfigError, Refusal, RemoteProtocolError, VaultError
 from pam_arena.importers.once import Once
 from pam_arena.importers.recognise import HEAD, Format, Surroundings, read, recognise
 from pam_arena.importers.record import Given, Record
@@ -74,6 +77,18 @@ def read_configuration(data: bytes) -> None:
     assert math.isfinite(loaded.lock.wait) and 0 < loaded.lock.wait <= loaded.lock.wait_max
     assert 4 <= loaded.pin.length[0] <= loaded.pin.length[1] <= 64
     json.dumps(config.show(loaded), allow_nan=False)
+
+
+def read_dates(data: bytes) -> None:
+    """A time or a day, as a request to the desk has it."""
+    text, now = data.decode("utf-8", "replace"), 1_780_000_000
+    for reader in (partial(read_time, "since"), start_of_past, end_of):
+        try:
+            found = reader(text, now=now)
+        except Refusal as refusal:
+            assert "allowed: " in str(refusal) or "is over" in str(refusal)
+        else:
+            assert abs(found) < 2**38, "beyond the year 9999"
 
 
 def read_typing(data: bytes) -> None:
@@ -175,6 +190,7 @@ PARSERS = (
     Parser("export", "any text is an export that opens, or a VaultError", read_export),
     Parser("datagram", "C and Python accept the same datagrams, and write what they read as the same bytes", read_datagram),
     Parser("config", "a file loads within its bounds, or is refused by a ConfigError that names it", read_configuration),
+    Parser("dates", "a time or a day up to the year 9999, or a Refusal that says what is allowed", read_dates),
     Parser(
         "typing", "what was typed falls apart into PIN and code without a loss, and a password stays as it was", read_typing
     ),

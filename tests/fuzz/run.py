@@ -27,7 +27,7 @@ C_TARGETS = {
     "module": [*MODULE, "-lpam", *(f"-Wl,--wrap={name}" for name in WRAPPED)],
 }
 AFL_TARGETS = tuple(f"afl_{name}" for name in C_TARGETS)  # the same harnesses once more
-PYTHON_TARGETS = ("datagram", "config", "typing", "ssh_key", "session", "importers", "backup", "export")
+PYTHON_TARGETS = ("datagram", "config", "dates", "typing", "ssh_key", "session", "importers", "backup", "export")
 API = "api"
 EVERY = (*C_TARGETS, *AFL_TARGETS, *PYTHON_TARGETS, API)
 # Bytes of an input; of others, a datagram and a little.

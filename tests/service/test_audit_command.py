@@ -118,7 +118,7 @@ def test_the_audit_is_listed_by_filters_in_every_format(service: Service, desk: 
     assert ref in table and "3 in all" in table
     rows = list(csv.DictReader(io.StringIO(arenactl.run("audit", "list", "-o", "csv").stdout)))
     assert [(row["id"], row["holder"]) for row in rows] == [("1", "bob"), ("2", "alice"), ("3", "alice")]
-    for wrong in (["--since", "never"], ["--since", "99999999999d"]):
+    for wrong in (["--since", "never"], ["--since", "99999999999d"], ["--since", "7" * 99 + "ref"]):
         assert "allowed" in arenactl.run("audit", "list", *wrong, status=1).stderr
 
 

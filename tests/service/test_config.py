@@ -1,6 +1,7 @@
 """The configuration: what is shipped loads, what is wrong is refused with file, key and what is allowed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -305,3 +306,9 @@ def test_what_is_shown_has_the_names_of_the_file(path: Path) -> None:
 )
 def test_times_are_read_as_systemd_reads_them(text: str, span: float) -> None:
     assert seconds(text) == span
+
+
+@pytest.mark.parametrize("text", ["7" * 200 + "ref", "7" * 16, "1.5.5", "1 " * 100 + "x", "1m" + " " * 100 + "!", "", " ", "s"])
+def test_what_is_no_time_is_refused_without_a_search_through_all_ways_to_read_it(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        seconds(text)

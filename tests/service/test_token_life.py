@@ -189,6 +189,8 @@ def test_a_day_ends_at_the_next_midnight_of_this_host(monkeypatch: pytest.Monkey
             assert start_of_past("90d", midnight) == midnight - 90 * DAY
             with pytest.raises(Refusal, match="that day is over"):
                 end_of("2026-12-31", midnight)
+            with pytest.raises(Refusal, match="allowed"):
+                start_of_past("0001-01-01", midnight)
     finally:
         monkeypatch.undo()
         time.tzset()
