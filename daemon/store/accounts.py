@@ -136,7 +136,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
 
     Of its origins, those that an attempt from `kind` and `key` at the time `at` may stand with.
     """
-    rows = _TOKENS.all(connection, {"asked": _askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS})
+    rows = _TOKENS.all(connection, {"asked": askable(name), "at": int(at), "since": int(at) // DAY - YEAR_DAYS})
     decoys = [row for row in rows if row.holder_id == NOBODY]
     mine = [row for row in rows if row.holder_id != NOBODY]
     tokens = [row for row in mine if row.id is not None]
@@ -157,7 +157,7 @@ def read_account(connection: sa.engine.Connection, name: str, at: float, kind: s
     )
 
 
-def _askable(name: str) -> str:
+def askable(name: str) -> str:
     """A name that no system would give is looked up as one that no holder has: the empty one, nobody's."""
     return name if name.isprintable() and len(name.encode("utf-8", "replace")) <= 255 else ""
 
@@ -171,7 +171,7 @@ _KNOWN = Statement(
 
 def last_granted(connection: sa.engine.Connection, name: str, kind: str, key: str) -> int:
     """When an origin last opened the door for a holder, in seconds since 1970; 0: never."""
-    return int(_KNOWN.scalar(connection, {"asked": _askable(name), "kind": kind, "key": key}) or 0)
+    return int(_KNOWN.scalar(connection, {"asked": askable(name), "kind": kind, "key": key}) or 0)
 
 
 def _slot(row: "sa.engine.Row[tuple[object, ...]]") -> Slot:
@@ -199,7 +199,7 @@ _OWNED = Statement(
 
 def active_tokens(connection: sa.engine.Connection, name: str, at: int) -> tuple[int, int]:
     """How many tokens a name has at a time: (active, all); a lost one is one of all, or losing it would open doors."""
-    states = [row[0] for row in _OWNED.all(connection, {"asked": _askable(name), "at": at})]
+    states = [row[0] for row in _OWNED.all(connection, {"asked": askable(name), "at": at})]
     return states.count(State.ACTIVE), len(states)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .accounts import askable
 from .schema import NOBODY, State, holder, is_in_effect, session_grant, state_at, token
 
 Row = Any  # a result row: its attributes are the columns selected
@@ -33,13 +34,13 @@ def find_grant(
     connection: sa.engine.Connection, name: str, service: str, address: str, key_hash: bytes, at: int, since: int
 ) -> bool:
     """Whether a grant given after `since` covers a connection at the time `at`; the holder must still have PIN and token."""
-    words = {"name": name, "service": service, "address": address, "key_hash": key_hash, "at": at, "since": since}
+    words = {"name": askable(name), "service": service, "address": address, "key_hash": key_hash, "at": at, "since": since}
     return connection.execute(_FIND_OWN, words).first() is not None
 
 
 def find_session_grant(connection: sa.engine.Connection, name: str, address: str, at: int, since: int) -> bool:
     """Whether any service's grant to this user at this address holds: for sudo inside a session from there."""
-    return connection.execute(_FIND, {"name": name, "address": address, "at": at, "since": since}).first() is not None
+    return connection.execute(_FIND, {"name": askable(name), "address": address, "at": at, "since": since}).first() is not None
 
 
 def give_grant(

@@ -79,8 +79,9 @@ def test_anything_else_is_asked(granting: Service, alice: Holder, other: dict[st
     assert len(asked) == 1
 
 
-def test_a_name_without_the_grant_is_asked(granting: Service, alice: Holder) -> None:
-    deny(granting, "bob", split(PIN, "000000"), auth_info=KEY)
+@pytest.mark.parametrize("name", ["bob", "alic\udce9", "a" * 300])
+def test_a_name_without_the_grant_is_asked(granting: Service, alice: Holder, name: str) -> None:
+    deny(granting, name, split(PIN, "000000"), auth_info=KEY)
 
 
 @pytest.mark.parametrize(
