@@ -142,8 +142,9 @@ def push_out_strangers(connection: sa.engine.Connection) -> None:
 
 def has_rows(connection: sa.engine.Connection, name: str, many: int, since: int) -> bool:
     """Whether a holder's latest `many` rows all came after `since`, in seconds since 1970 UTC. Costs as much as `many`."""
-    row = _LATEST.first(connection, {"name": name, "before": many - 1})
-    return row is not None and row.holder == name and row.at > since
+    written = storable(name)
+    row = _LATEST.first(connection, {"name": written, "before": many - 1})
+    return row is not None and row.holder == written and row.at > since
 
 
 def take_noted(connection: sa.engine.Connection) -> list[Noted]:

@@ -59,10 +59,10 @@ SUCCESS, IGNORE = 0, 25
 
 
 class _Errors(logging.Handler):
-    """Keeps what the daemon calls an internal error: nothing that is sent may lead to one."""
+    """Keeps what the daemon calls an error, be it one of its store: nothing that is sent may lead to one."""
 
     def __init__(self) -> None:
-        super().__init__(logging.CRITICAL)
+        super().__init__(logging.ERROR)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -107,7 +107,7 @@ class Conversations:
         listening.listen(16)
         self._loop = asyncio.new_event_loop()
         self._errors = _Errors()
-        logging.getLogger("arenad").setLevel(logging.CRITICAL)
+        logging.getLogger("arenad").setLevel(logging.ERROR)
         logging.getLogger("arenad").addHandler(self._errors)
         self._loop.set_exception_handler(lambda loop, context: self._errors.lines.append(str(context)))
         self._listener = Listener(listening, desk, 64)

@@ -152,3 +152,14 @@ def test_an_address_that_is_not_utf8_is_one_like_any_other(service: Service, ali
     assert last(service)["address"] == "192.0\\xc3.7"
     guess(service, 6, rhost=STRANGER)
     grant(service, "alice", split(PIN, alice.code(1)), rhost=odd)
+
+
+@pytest.mark.parametrize("name", ["alic\udce9", "\udcff", "alice\n", "alice\x1b[2J", "", "a" * 300])
+def test_a_name_that_no_system_would_give_is_a_stranger_like_any_other(service: Service, alice: Holder, name: str) -> None:
+    deny(service, "nobody-here", split(PIN, alice.code(0)))
+    usual = last(service, stranger)
+    deny(service, name, split(PIN, alice.code(0)))
+    told = last(service, stranger)
+    assert told["id"] == usual["id"] + 1 and told["holder"] != usual["holder"]
+    assert {**told, **{key: usual[key] for key in ("id", "at", "holder", "ref")}} == usual
+    assert "error" not in service.journal.read_text() and "no verdict" not in service.journal.read_text()
