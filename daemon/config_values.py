@@ -109,7 +109,7 @@ def truth(value: Any) -> bool:
 
 def seconds(text: str) -> float:
     """A time span as systemd.time(7) writes it ("1min 30s"), in seconds. Raises ValueError."""
-    # One way to read any text: with two, a long one that is wrong would be tried in as many ways as there are atoms.
+    # There is one way to read any text: with two for each digit or blank, a wrong one takes twice as long with each more.
     part = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(?![0-9.])(?:\s*([a-z]+))?\s*"
     if not re.fullmatch(rf"\s*(?:{part})+", text):
         raise ValueError(text)

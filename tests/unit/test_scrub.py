@@ -84,5 +84,5 @@ def test_what_tells_nothing_stays(text: str) -> None:
 
 
 def test_a_long_line_of_names_alone_is_read_through_quickly_and_stays() -> None:
-    line = "pin-" * 3000  # where each name were tried with each beginning and end, hours would pass
+    line = "pin-" * 3000  # minutes, if each name were tried with each beginning and each end
     assert scrub_log(line) == scrub_arguments(line) == line
